@@ -1,0 +1,40 @@
+package session
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"hash"
+
+	"github.com/jit-access/jit/session/secret"
+)
+
+// BrokerToken is the bearer token of one session's broker calls.
+type BrokerToken = secret.Text
+
+// Digest is what an approval binds to: hex SHA-256 over the length-prefixed
+// canonical text, binds, role, warehouse, database, schema, session and policy.
+func (c Case) Digest() string {
+	return digest("jit case v1", c.Canonical, c.Binds, c.Role, c.Warehouse, c.Database, c.Schema, c.SessionID, c.Policy)
+}
+
+// ShapeDigest is what a ReuseShape approval binds to: as Digest, with the shape
+// in place of text and binds.
+func (c Case) ShapeDigest() string {
+	return digest("jit shape v1", c.Shape, c.Role, c.Warehouse, c.Database, c.Schema, c.SessionID, c.Policy)
+}
+
+func digest(parts ...string) string {
+	h := sha256.New()
+	for _, p := range parts {
+		writePart(h, p)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func writePart(h hash.Hash, p string) {
+	var n [8]byte
+	binary.BigEndian.PutUint64(n[:], uint64(len(p)))
+	h.Write(n[:]) // hash.Hash never returns an error
+	h.Write([]byte(p))
+}

@@ -1,0 +1,151 @@
+package recording
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Kind names what happened. Readers show kinds they do not know as they are.
+type Kind string
+
+// The event kinds, in the order a statement meets them.
+const (
+	KindSessionOpened Kind = "session.opened"
+	KindAgentStarted  Kind = "agent.started"
+	KindLogin         Kind = "login"     // a driver logged in to the broker, or was refused
+	KindStatement     Kind = "statement" // received, analysed and ruled on
+	KindRequest       Kind = "request"   // submitted to the desk
+	KindDecision      Kind = "decision"  // the desk's answer
+	KindForwarded     Kind = "forwarded" // durable before anything goes upstream
+	KindRefused       Kind = "refused"   // the agent was told no
+	KindResult        Kind = "result"    // durable before a row is released
+	KindAborted       Kind = "aborted"   // cancelled by the agent, or lost upstream
+	KindLogout        Kind = "logout"
+	KindProtocol      Kind = "protocol.refused" // a request outside the route table
+	KindAgentExited   Kind = "agent.exited"
+	KindSessionEnded  Kind = "session.ended"
+)
+
+// Event is one line of a recording. Only the fields its Kind uses are set.
+// Nothing in it is a credential; SQL text is canonical.
+type Event struct {
+	Seq       int64     `json:"seq"` // from 0, without gaps; set by the Writer
+	At        time.Time `json:"at"`  // UTC; set by the Writer if zero
+	Kind      Kind      `json:"kind"`
+	Statement string    `json:"statement,omitempty"` // broker-minted statement id (UUID)
+
+	Session   *SessionFacts   `json:"session,omitempty"`
+	Login     *LoginFacts     `json:"login,omitempty"`
+	SQL       *StatementFacts `json:"sql,omitempty"`
+	Request   *RequestFacts   `json:"request,omitempty"`
+	Decision  *DecisionFacts  `json:"decision,omitempty"`
+	Forwarded *ForwardedFacts `json:"forwarded,omitempty"`
+	Refused   *RefusedFacts   `json:"refused,omitempty"`
+	Result    *ResultFacts    `json:"result,omitempty"`
+	Agent     *AgentFacts     `json:"agent,omitempty"`
+	Note      string          `json:"note,omitempty"`
+}
+
+// SessionFacts opens or ends a recording.
+type SessionFacts struct {
+	ID         string    `json:"id"`
+	Principal  string    `json:"principal"`
+	Email      string    `json:"email,omitempty"`
+	Connection string    `json:"connection"`
+	Role       string    `json:"role,omitempty"`
+	Warehouse  string    `json:"warehouse,omitempty"`
+	Database   string    `json:"database,omitempty"`
+	Schema     string    `json:"schema,omitempty"`
+	Reason     string    `json:"reason,omitempty"`
+	Rule       string    `json:"rule,omitempty"` // what granted it
+	Policy     string    `json:"policy,omitempty"`
+	Deadline   time.Time `json:"deadline,omitzero"`
+	Confined   bool      `json:"confined"`
+	End        string    `json:"end,omitempty"` // why it ended
+}
+
+// AgentFacts says which program ran and how it ended.
+type AgentFacts struct {
+	Command []string `json:"command,omitempty"` // redacted
+	Exit    int      `json:"exit"`
+	Signal  string   `json:"signal,omitempty"`
+}
+
+// LoginFacts is one driver login at the broker.
+type LoginFacts struct {
+	Driver   string `json:"driver,omitempty"`
+	Version  string `json:"version,omitempty"`
+	Upstream string `json:"upstream,omitempty"` // the server's handle of the upstream session
+	OK       bool   `json:"ok"`
+	Why      string `json:"why,omitempty"`
+}
+
+// StatementFacts is what the broker understood and ruled.
+type StatementFacts struct {
+	Text       string          `json:"text"` // canonical; if it could not be lexed, the received text
+	Digest     string          `json:"digest"`
+	Binds      json.RawMessage `json:"binds,omitempty"`
+	Kinds      []string        `json:"kinds"`
+	Reads      []string        `json:"reads,omitempty"`
+	Writes     []string        `json:"writes,omitempty"`
+	Functions  []string        `json:"functions,omitempty"`
+	Unknown    []string        `json:"unknown,omitempty"`
+	Outputs    []OutputFacts   `json:"outputs,omitempty"`
+	Predicates []string        `json:"predicates,omitempty"`
+	Verdict    string          `json:"verdict"` // allow, hold, deny
+	Rule       string          `json:"rule"`
+	Reason     string          `json:"reason,omitempty"`
+	Describe   bool            `json:"describe,omitempty"` // describeOnly
+	Driver     string          `json:"driver,omitempty"`
+	Upstream   string          `json:"upstream,omitempty"` // the server's handle of the upstream session
+}
+
+// OutputFacts is one result column: where it comes from and how it is masked.
+type OutputFacts struct {
+	Name  string   `json:"name"`
+	From  []string `json:"from,omitempty"`
+	Top   bool     `json:"top,omitempty"`
+	Class string   `json:"class,omitempty"`
+	Mask  string   `json:"mask,omitempty"`
+}
+
+// RequestFacts is a request at the desk.
+type RequestFacts struct {
+	ID        string    `json:"id"`
+	Reviewers []string  `json:"reviewers,omitempty"`
+	Approvals int       `json:"approvals"`
+	Expires   time.Time `json:"expires"`
+}
+
+// DecisionFacts is how a request ended.
+type DecisionFacts struct {
+	Request  string   `json:"request"`
+	Outcome  string   `json:"outcome"` // approved, denied, expired, withdrawn
+	Reviewer []string `json:"reviewer,omitempty"`
+	Reuse    string   `json:"reuse,omitempty"`
+	Reason   string   `json:"reason,omitempty"`
+}
+
+// ForwardedFacts precedes the upstream call.
+type ForwardedFacts struct {
+	RequestID string `json:"request_id"` // the upstream request id
+	Digest    string `json:"digest"`
+}
+
+// RefusedFacts is what the agent was told.
+type RefusedFacts struct {
+	Code    string `json:"code"` // JIT-3001, …
+	Message string `json:"message"`
+}
+
+// ResultFacts summarises a result before it is released.
+type ResultFacts struct {
+	QueryID string   `json:"query_id,omitempty"`
+	Rows    int64    `json:"rows"`
+	Columns int      `json:"columns"`
+	Bytes   int64    `json:"bytes"`
+	Masked  []string `json:"masked,omitempty"` // names of masked columns
+	Error   string   `json:"error,omitempty"`  // upstream code and scrubbed text
+	Millis  int64    `json:"millis"`
+	Chunks  int      `json:"chunks,omitempty"`
+}
