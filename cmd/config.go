@@ -1,0 +1,117 @@
+package cmd
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/goccy/go-yaml"
+)
+
+// Config is the user's config file, $XDG_CONFIG_HOME/jit/config.yaml. Nothing
+// is ever read from the working directory. The zero value is an empty file.
+type Config struct {
+	Server     string   `yaml:"server,omitempty"`    // approval server URL
+	Issuer     string   `yaml:"issuer,omitempty"`    // OIDC issuer, as the server said at login
+	ClientID   string   `yaml:"client_id,omitempty"` // OIDC client
+	Scopes     []string `yaml:"scopes,omitempty"`
+	Connection string   `yaml:"connection,omitempty"` // default of `jit exec --connection`
+}
+
+func (a *App) configFile() string {
+	if f := a.Getenv("JIT_CONFIG"); f != "" {
+		return f
+	}
+	return filepath.Join(a.Paths.Config, "config.yaml")
+}
+
+// loadConfig reads the config file; a missing one is the zero Config, an
+// unknown key or a broken URL is an error that names the file.
+func (a *App) loadConfig() (Config, error) {
+	var c Config
+	file := a.configFile()
+	data, err := os.ReadFile(file) //nolint:gosec // the user's own config file
+	if errors.Is(err, fs.ErrNotExist) {
+		return c, nil
+	}
+	if err != nil {
+		return c, &Failure{What: "reading the config file", Err: err}
+	}
+	if err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(&c); err != nil && len(bytes.TrimSpace(data)) > 0 {
+		return Config{}, &Failure{Code: ExitUsage, What: "reading the config file " + file,
+			Err: errors.New(yaml.FormatError(err, false, true)), Fix: "Correct the line shown, or delete the file and run `jit login --server URL`."}
+	}
+	if c.Server != "" {
+		if err := checkURL(c.Server); err != nil {
+			return Config{}, &Failure{Code: ExitUsage, What: "reading the config file " + file, Err: fmt.Errorf("server: %w", err),
+				Fix: "Run `jit login --server URL`."}
+		}
+	}
+	return c, nil
+}
+
+// saveConfig replaces the config file atomically.
+func (a *App) saveConfig(c Config) error {
+	data, err := yaml.Marshal(c)
+	if err != nil {
+		return fmt.Errorf("writing the config file: %w", err)
+	}
+	file := a.configFile()
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return fmt.Errorf("writing the config file: %w", err)
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(file), ".config-*")
+	if err != nil {
+		return fmt.Errorf("writing the config file: %w", err)
+	}
+	defer os.Remove(tmp.Name()) //nolint:errcheck // gone after the rename
+	if _, err := tmp.Write(data); err != nil {
+		return errors.Join(fmt.Errorf("writing the config file: %w", err), tmp.Close())
+	}
+	if err := tmp.Close(); err != nil {
+		return fmt.Errorf("writing the config file: %w", err)
+	}
+	if err := os.Rename(tmp.Name(), file); err != nil {
+		return fmt.Errorf("writing the config file: %w", err)
+	}
+	return nil
+}
+
+// serverURL is the approval server: --server, $JIT_SERVER, the config file.
+func (a *App) serverURL(c Config) (string, error) {
+	for _, s := range []struct{ from, url string }{
+		{"--server", a.server}, {"$JIT_SERVER", a.Getenv("JIT_SERVER")}, {"the config file", c.Server},
+	} {
+		if s.url == "" {
+			continue
+		}
+		if err := checkURL(s.url); err != nil {
+			return "", usagef("%s: %w", s.from, err)
+		}
+		return s.url, nil
+	}
+	return "", &Failure{Code: ExitSignIn, What: "no approval server is known",
+		Fix: "Run `jit login --server URL`, or `jit demo` to see jit without one."}
+}
+
+// checkURL accepts https anywhere and http on this machine only.
+func checkURL(s string) error {
+	u, err := url.Parse(s)
+	if err != nil {
+		return fmt.Errorf("%q is not a URL", s)
+	}
+	switch {
+	case u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		return fmt.Errorf("%q must look like https://jit.example.com", s)
+	case u.Scheme == "https":
+		return nil
+	case u.Scheme == "http" && isLoopback(u.Hostname()):
+		return nil
+	default:
+		return fmt.Errorf("%q must use https (http is for this machine only)", s)
+	}
+}
