@@ -10,7 +10,7 @@ type Kind string
 
 // The event kinds, in the order a statement meets them.
 const (
-	KindSessionOpened Kind = "session.opened"
+	KindSessionOpened Kind = "session.opened" // event 0; only Create writes it
 	KindAgentStarted  Kind = "agent.started"
 	KindLogin         Kind = "login"     // a driver logged in to the broker, or was refused
 	KindStatement     Kind = "statement" // received, analysed and ruled on
@@ -23,14 +23,18 @@ const (
 	KindLogout        Kind = "logout"
 	KindProtocol      Kind = "protocol.refused" // a request outside the route table
 	KindAgentExited   Kind = "agent.exited"
-	KindSessionEnded  Kind = "session.ended"
+	KindSessionEnded  Kind = "session.ended" // the last event; Seal writes it if nobody has
 )
 
 // Event is one line of a recording. Only the fields its Kind uses are set.
 // Nothing in it is a credential; SQL text is canonical.
 type Event struct {
-	Seq       int64     `json:"seq"` // from 0, without gaps; set by the Writer
-	At        time.Time `json:"at"`  // UTC; set by the Writer if zero
+	Seq int64 `json:"seq"` // from 0, without gaps; set by the Writer
+	// Prev is the leaf hash of the line before (base64), for event 0 that of
+	// session.json; set by the Writer. It lets a reader name the line that was
+	// changed; what proves the log is the signed root.
+	Prev      string    `json:"prev"`
+	At        time.Time `json:"at"` // UTC; set by the Writer if zero
 	Kind      Kind      `json:"kind"`
 	Statement string    `json:"statement,omitempty"` // broker-minted statement id (UUID)
 
@@ -43,6 +47,7 @@ type Event struct {
 	Refused   *RefusedFacts   `json:"refused,omitempty"`
 	Result    *ResultFacts    `json:"result,omitempty"`
 	Agent     *AgentFacts     `json:"agent,omitempty"`
+	Recovered *RecoveredFacts `json:"recovered,omitempty"`
 	Note      string          `json:"note,omitempty"`
 }
 
@@ -148,4 +153,13 @@ type ResultFacts struct {
 	Error   string   `json:"error,omitempty"`  // upstream code and scrubbed text
 	Millis  int64    `json:"millis"`
 	Chunks  int      `json:"chunks,omitempty"`
+}
+
+// RecoveredFacts stands in the session.ended event of a recording whose writer
+// died before it could seal: what the session key had signed by then, and the
+// key that sealed the recording instead.
+type RecoveredFacts struct {
+	Key        string `json:"key"`        // verifier key of the final checkpoint
+	Checkpoint string `json:"checkpoint"` // the last note of the session key, verbatim
+	Torn       int64  `json:"torn"`       // bytes of an unfinished line that were dropped
 }

@@ -1,0 +1,172 @@
+package recording
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// MaxEvent is the size limit of one encoded event. A statement's text is far
+// below it; a line above it is refused by the Writer and by every reader.
+const MaxEvent = 16 << 20
+
+// TamperError says that a recording is not what was recorded, and where.
+type TamperError struct {
+	Segment string // the file: session.json, events.jsonl, checkpoint, cosig
+	// Event is the first event that is not what it was, or -1 if none can be
+	// named. A change that kept every line's prev right is placed at the first
+	// event that no matching signature covers.
+	Event int64
+	Why   string
+}
+
+func (e *TamperError) Error() string {
+	if e.Event < 0 {
+		return fmt.Sprintf("%s has been changed: %s", e.Segment, e.Why)
+	}
+	return fmt.Sprintf("%s has been changed at event %d: %s", e.Segment, e.Event, e.Why)
+}
+
+func tampered(segment string, event int64, format string, args ...any) *TamperError {
+	return &TamperError{Segment: segment, Event: event, Why: fmt.Sprintf(format, args...)}
+}
+
+// errTorn ends a scan at a last line without a newline.
+var errTorn = errors.New("the last line is unfinished")
+
+// scanner reads event lines, checks that they follow one another, and grows
+// the tree. It is the only way events enter a tree: writers that recover,
+// readers and witnesses share it.
+type scanner struct {
+	r      *bufio.Reader
+	buf    []byte
+	offset int64 // of the byte after the last whole line
+	torn   int64 // bytes after it, once errTorn was returned
+	tree   *tree
+	last   tlog.Hash // leaf hash of the last event, or of session.json before event 0
+	rebase bool      // take event 0's prev as it is
+}
+
+func newScanner(r io.Reader, offset int64, t *tree, last tlog.Hash) *scanner {
+	return &scanner{r: bufio.NewReaderSize(r, 256<<10), offset: offset, tree: t, last: last}
+}
+
+// next returns the next line without its newline, valid until the next call.
+// The error is io.EOF after the last line, errTorn, a *TamperError, or what the
+// reader returned.
+func (s *scanner) next() ([]byte, error) {
+	line, err := s.read()
+	if err != nil {
+		return nil, err
+	}
+	seq, prev, _, ok := splitHeader(line)
+	switch {
+	case !ok:
+		return nil, tampered(FileEvents, s.tree.size, "the line does not begin as an event does")
+	case seq != s.tree.size:
+		return nil, tampered(FileEvents, s.tree.size, "event %d stands in its place", seq)
+	case prev != s.last && !(s.rebase && seq == 0):
+		if seq == 0 {
+			return nil, tampered(FileSession, 0, "it is not the file that event 0 was written for")
+		}
+		return nil, tampered(FileEvents, seq-1, "event %d was written after a different line", seq)
+	}
+	s.last = tlog.RecordHash(line)
+	s.tree.add(s.last)
+	s.offset += int64(len(line)) + 1
+	return line, nil
+}
+
+func (s *scanner) read() ([]byte, error) {
+	s.buf = s.buf[:0]
+	for {
+		part, err := s.r.ReadSlice('\n')
+		if err == nil && len(s.buf) == 0 {
+			return part[:len(part)-1], nil
+		}
+		s.buf = append(s.buf, part...)
+		switch {
+		case err == nil:
+			return s.buf[:len(s.buf)-1], nil
+		case len(s.buf) > MaxEvent:
+			return nil, tampered(FileEvents, s.tree.size, "the line is longer than %d bytes", MaxEvent)
+		case errors.Is(err, bufio.ErrBufferFull):
+		case errors.Is(err, io.EOF) && len(s.buf) > 0:
+			s.torn = int64(len(s.buf))
+			return nil, errTorn
+		default:
+			return nil, err
+		}
+	}
+}
+
+// Every line begins {"seq":N,"prev":"44 characters", and goes on with the rest
+// of the event.
+const (
+	headSeq  = `{"seq":`
+	headPrev = `,"prev":"`
+	headEnd  = `",`
+	hashText = 44 // base64 of 32 bytes
+)
+
+// appendHeader writes what splitHeader reads.
+func appendHeader(dst []byte, seq int64, prev tlog.Hash) []byte {
+	dst = append(dst, headSeq...)
+	dst = strconv.AppendInt(dst, seq, 10)
+	dst = append(dst, headPrev...)
+	dst = base64.StdEncoding.AppendEncode(dst, prev[:])
+	return append(dst, headEnd...)
+}
+
+// splitHeader reads a line's sequence number and prev; rest is what follows.
+// It accepts only what appendHeader writes.
+func splitHeader(line []byte) (seq int64, prev tlog.Hash, rest []byte, ok bool) {
+	b, ok := bytes.CutPrefix(line, []byte(headSeq))
+	if !ok {
+		return 0, prev, nil, false
+	}
+	digits := bytes.IndexByte(b, ',')
+	if digits < 1 || digits > 19 || digits > 1 && b[0] == '0' {
+		return 0, prev, nil, false
+	}
+	for _, c := range b[:digits] {
+		if c < '0' || c > '9' {
+			return 0, prev, nil, false
+		}
+		seq = seq*10 + int64(c-'0')
+	}
+	b, ok = bytes.CutPrefix(b[digits:], []byte(headPrev))
+	if !ok || seq < 0 || len(b) < hashText+len(headEnd) || string(b[hashText:hashText+len(headEnd)]) != headEnd {
+		return 0, prev, nil, false
+	}
+	prev, err := tlog.ParseHash(string(b[:hashText]))
+	if err != nil || prev.String() != string(b[:hashText]) {
+		return 0, prev, nil, false
+	}
+	return seq, prev, b[hashText+len(headEnd):], true
+}
+
+// kindOf reads the kind of a line whose header was checked, without decoding
+// the rest; empty if the line is not an event.
+func kindOf(line []byte) Kind {
+	_, _, rest, ok := splitHeader(line)
+	if !ok {
+		return ""
+	}
+	rest, ok = bytes.CutPrefix(rest, []byte(`"at":"`))
+	if !ok {
+		return ""
+	}
+	_, rest, ok = bytes.Cut(rest, []byte(`","kind":"`))
+	if !ok {
+		return ""
+	}
+	kind, _, _ := bytes.Cut(rest, []byte{'"'})
+	return Kind(kind)
+}
