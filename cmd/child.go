@@ -1,0 +1,76 @@
+package cmd
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/signal"
+)
+
+// findCommand resolves the command before anything is asked of anybody, so
+// that a typo costs no reviewer's time.
+func findCommand(name string) (string, error) {
+	path, err := exec.LookPath(name)
+	switch {
+	case err == nil:
+		return path, nil
+	case errors.Is(err, exec.ErrDot):
+		return "", &Failure{Code: ExitNotFound, What: "finding the command " + name, Err: errors.New("it stands in the working directory only"), Fix: "Name it with its folder: ./" + name}
+	case errors.Is(err, fs.ErrPermission):
+		return "", &Failure{Code: ExitNotRunnable, What: "starting " + name, Err: errors.New("it is not executable"), Fix: "Run `chmod +x` on it, or name its interpreter: `jit exec -- python " + name + "`."}
+	default:
+		return "", &Failure{Code: ExitNotFound, What: "finding the command " + name, Err: errors.New("no such command"), Fix: "Check the spelling and $PATH; what follows `--` is run as it is, without a shell."}
+	}
+}
+
+// ended is how a child ended.
+type ended struct {
+	code   ExitCode
+	signal string // name of the signal that killed it; empty if none
+}
+
+// runChild runs the command with jit's own streams and waits for it. Signals
+// reach the child exactly once: from the terminal where both share the
+// foreground group, from here otherwise.
+func runChild(path string, args, env []string, in io.Reader, out, errOut io.Writer, started func(pid int)) (ended, error) {
+	c := exec.Command(path, args[1:]...) //nolint:gosec // running what the user names is the purpose
+	c.Args[0] = args[0]
+	c.Env = env
+	c.Stdin, c.Stdout, c.Stderr = in, out, errOut
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, forwarded...)
+	defer signal.Stop(signals)
+	if err := c.Start(); err != nil {
+		code := ExitNotRunnable
+		if errors.Is(err, fs.ErrNotExist) {
+			code = ExitNotFound
+		}
+		return ended{}, &Failure{Code: code, What: "starting " + args[0], Err: err}
+	}
+	if started != nil {
+		started(c.Process.Pid)
+	}
+	done := make(chan struct{})
+	go func() { // ends with the child
+		for {
+			select {
+			case s := <-signals:
+				if reachesChildAnyway(s) {
+					continue
+				}
+				_ = c.Process.Signal(s) // the child may just have ended
+			case <-done:
+				return
+			}
+		}
+	}()
+	err := c.Wait()
+	close(done)
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return ended{}, &Failure{Code: ExitError, What: "waiting for " + args[0], Err: err}
+	}
+	return endedBy(c.ProcessState), nil
+}

@@ -1,0 +1,94 @@
+package cmd
+
+import (
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// execOptions is what the flags of `jit exec` say.
+type execOptions struct {
+	Connection, Role, Warehouse, Database, Schema string
+	TTL                                           time.Duration
+	Reason                                        string
+	Wait                                          time.Duration // 0: until the request expires
+	NoWait                                        bool
+	Request                                       string        // go on with a request submitted earlier
+	Hold                                          time.Duration // how long a held statement keeps its driver waiting
+	Command                                       []string
+}
+
+const (
+	defaultTTL  = time.Hour
+	maxTTL      = 24 * time.Hour
+	defaultHold = 75 * time.Second // agents' shells time out soon after
+)
+
+func newExecCommand(a *App) *cobra.Command {
+	o := execOptions{}
+	c := &cobra.Command{
+		Use:   "exec [flags] -- COMMAND [ARG...]",
+		Short: "Run a command with a time-boxed Snowflake session",
+		Long: `Run a command (an agent, a script, dbt, snow) with a time-boxed Snowflake
+session behind a local broker.
+
+jit asks the approval server for the session and waits for it if a person must
+agree. The command then finds the broker through SNOWFLAKE_HOME and the usual
+SNOWFLAKE_* variables; it never sees a Snowflake credential. When it ends, the
+session is closed and its recording sealed.
+
+Exit codes: the command's own; 128+n if signal n killed it; 125 if jit failed
+before it started; 126 if it cannot be executed; 127 if it does not exist.
+While asking: 2 usage, 4 sign-in needed, 5 denied, 6 expired, 8 still pending.`,
+		Example: `  jit exec --reason "monthly churn report" -- python churn.py
+  jit exec --connection prod --role ANALYST --ttl 30m -- claude
+  jit exec --no-wait --reason "night run" -- dbt build   # prints the request id, exits 8
+  jit exec --request REQUEST -- dbt build                # later, once it is approved`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			o.Command = args
+			if err := o.check(); err != nil {
+				return err
+			}
+			return a.exec(c.Context(), o)
+		},
+	}
+	c.Flags().SetInterspersed(false)
+	f := c.Flags()
+	f.StringVar(&o.Connection, "connection", "", "connection at the approval server (default: $JIT_CONNECTION, the config file, or the only one there is)")
+	f.StringVar(&o.Role, "role", "", "Snowflake role (default: the connection's)")
+	f.StringVar(&o.Warehouse, "warehouse", "", "warehouse (default: the connection's)")
+	f.StringVar(&o.Database, "database", "", "database to start in (default: the connection's)")
+	f.StringVar(&o.Schema, "schema", "", "schema to start in (default: the connection's)")
+	f.DurationVar(&o.TTL, "ttl", defaultTTL, "how long access lasts, from first use")
+	f.StringVar(&o.Reason, "reason", "", "why; reviewers read it and the recording keeps it")
+	f.DurationVar(&o.Wait, "wait", 0, "give up waiting for approval after this long (default: when the request expires)")
+	f.BoolVar(&o.NoWait, "no-wait", false, "do not wait for approval: print the request id and exit 8")
+	f.StringVar(&o.Request, "request", "", "use a request submitted earlier")
+	f.DurationVar(&o.Hold, "hold", defaultHold, "how long a held statement keeps its driver waiting before it is told to come back")
+	c.MarkFlagsMutuallyExclusive("wait", "no-wait")
+	for _, other := range []string{"connection", "role", "warehouse", "database", "schema", "ttl", "reason"} {
+		c.MarkFlagsMutuallyExclusive("request", other)
+	}
+	return c
+}
+
+// check refuses what no server could make sense of.
+func (o *execOptions) check() error {
+	switch {
+	case o.TTL < time.Second || o.TTL > maxTTL:
+		return usagef("--ttl %s: must lie between 1s and %s", o.TTL, maxTTL)
+	case o.Wait < 0:
+		return usagef("--wait %s: must not be negative", o.Wait)
+	case o.Hold < time.Second || o.Hold > maxHold:
+		return usagef("--hold %s: must lie between 1s and %s", o.Hold, maxHold)
+	case len(o.Reason) > maxReason:
+		return usagef("--reason: %d bytes, at most %d", len(o.Reason), maxReason)
+	}
+	return nil
+}
+
+const (
+	maxHold   = 30 * time.Minute
+	maxReason = 2000
+)
