@@ -1,0 +1,41 @@
+# The tasks of this repository. `make demo` and `make test` need nothing but Go
+# and, for the latter, the parts that .ci/parts.sh prepares in .cache/.
+
+GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+PLATFORMS     := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+FUZZTIME      ?= 10s
+
+.PHONY: demo test build cross bench fuzz lint clean
+
+## demo: see jit at work, with no account and no configuration
+demo:
+	@go run ./cmd/jit demo
+
+## test: everything that must hold; ends with "N passed, N failed"
+test:
+	@.ci/test
+
+## build: the binary, as it is released
+build:
+	CGO_ENABLED=0 go build -trimpath -o jit ./cmd/jit
+
+## cross: the binary builds without cgo for every platform it is released for
+cross:
+	@set -e; for p in $(PLATFORMS); do echo "$$p"; \
+		CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} go build -trimpath -o /dev/null ./cmd/jit; done
+
+## bench: every benchmark, once
+bench:
+	@go test -run '^$$' -bench . -benchmem ./...
+
+## fuzz: every fuzz target for FUZZTIME
+fuzz:
+	@.ci/fuzz $(FUZZTIME)
+
+## lint: golangci-lint with .golangci.yml
+lint:
+	@go run $(GOLANGCI_LINT) run ./...
+
+## clean: what the tasks above made
+clean:
+	rm -rf .cache dist jit
