@@ -129,7 +129,7 @@ func (w *Witness) Observe(o Observation) (state, cosigned []byte, err error) {
 		return nil, nil, tampered(FileCheckpoint, size, "it covers %d events; %d were seen before", size, s.Size)
 	}
 	if s.Ended && size > s.Size {
-		return nil, nil, tampered(FileEvents, s.Size, "events after session.ended")
+		return nil, nil, tampered(FileEvents, s.Size, "it comes after the end that was cosigned")
 	}
 
 	scan := newScanner(o.Events, s.Offset, &tree{s.Size, s.Peaks}, s.Last)
@@ -142,17 +142,8 @@ func (w *Witness) Observe(o Observation) (state, cosigned []byte, err error) {
 		case err != nil:
 			return nil, nil, err
 		}
-		if s.Ended {
-			return nil, nil, tampered(FileEvents, scan.tree.size-1, "events after session.ended")
-		}
-		if s.Ended = kindOf(line) == KindSessionEnded; !s.Ended {
-			continue
-		}
-		if s.Sealer, err = recoveryKey(line, scan.tree.size-1); err != nil {
+		if err := s.see(line, scan.tree.size-1, o.Recovery); err != nil {
 			return nil, nil, err
-		}
-		if s.Sealer != "" && !o.Recovery {
-			return nil, nil, tampered(FileEvents, scan.tree.size-1, "the session was sealed by another key than its own")
 		}
 	}
 
@@ -180,18 +171,29 @@ func (w *Witness) Observe(o Observation) (state, cosigned []byte, err error) {
 	return state, cosigned, nil
 }
 
-// recoveryKey is the key that sealed a session in place of its own, as the
-// session.ended event says; empty if it was its own.
-func recoveryKey(line []byte, seq int64) (string, error) {
+// see keeps session.ended the last event: only a recovery may follow it, and
+// only if the caller allows one.
+func (s *witnessState) see(line []byte, seq int64, recovery bool) error {
+	if kindOf(line) != KindSessionEnded {
+		if s.Ended {
+			return tampered(FileEvents, seq, "it comes after session.ended")
+		}
+		return nil
+	}
 	e, err := ParseEvent(line)
-	if err != nil {
-		return "", tampered(FileEvents, seq, "%v", err)
+	switch {
+	case err != nil:
+		return tampered(FileEvents, seq, "%v", err)
+	case e.Recovered == nil && s.Ended:
+		return tampered(FileEvents, seq, "it comes after session.ended")
+	case e.Recovered == nil:
+		s.Ended = true
+		return nil
+	case !recovery:
+		return tampered(FileEvents, seq, "the session was sealed by another key than its own")
+	case e.Recovered.Key == "":
+		return tampered(FileEvents, seq, "the recovery names no key")
 	}
-	if e.Recovered == nil {
-		return "", nil
-	}
-	if e.Recovered.Key == "" {
-		return "", tampered(FileEvents, seq, "the recovery names no key")
-	}
-	return e.Recovered.Key, nil
+	s.Ended, s.Sealer = true, e.Recovered.Key
+	return nil
 }

@@ -1,0 +1,102 @@
+package recording
+
+import (
+	"fmt"
+
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// commitLoop is the only writer of events.jsonl. Everything that is queued
+// while one sync runs shares the next one.
+func (w *Writer) commitLoop() {
+	defer close(w.done)
+	var buf []byte
+	for {
+		quitting := false
+		select {
+		case <-w.wake:
+		case <-w.quit:
+			quitting = true
+		}
+		for {
+			w.mu.Lock()
+			batch := w.queue
+			w.queue = nil
+			w.mu.Unlock()
+			if len(batch) == 0 {
+				break
+			}
+			buf = w.commit(batch, buf[:0])
+		}
+		if quitting {
+			return
+		}
+	}
+}
+
+// commit makes a batch durable and tells those who wait. It returns buf for
+// reuse.
+func (w *Writer) commit(batch []*entry, buf []byte) []byte {
+	w.mu.Lock()
+	t, last, size, err := w.tree.clone(), w.last, w.size, w.err
+	w.mu.Unlock()
+
+	if err == nil {
+		for _, en := range batch {
+			start := len(buf)
+			buf = en.draft.appendLine(buf, t.size, last)
+			en.seq = t.size
+			last = tlog.RecordHash(buf[start:])
+			t.add(last)
+			buf = append(buf, '\n')
+		}
+		err = w.write(buf, size)
+	}
+
+	w.mu.Lock()
+	if err != nil {
+		// From here on the file may hold lines that nobody was told about. They
+		// are true (the events were about to happen) and harmless.
+		if w.err == nil {
+			w.err = fmt.Errorf("%w: %w", ErrFailed, err)
+			w.log.Error("recording failed", "session_id", w.opt.Session.ID, "error", err)
+		}
+		err = w.err
+	} else {
+		// Commit point: the batch is on disk. A crash before it loses only events
+		// whose Append has not returned; after it, none.
+		w.tree, w.last, w.size = t, last, size+int64(len(buf))
+	}
+	w.mu.Unlock()
+
+	for _, en := range batch {
+		en.err = err
+		close(en.done)
+	}
+	if cap(buf) > MaxEvent {
+		return nil // one large batch should not pin its memory
+	}
+	return buf
+}
+
+func (w *Writer) write(buf []byte, at int64) error {
+	if _, err := w.file.WriteAt(buf, at); err != nil {
+		// The disk is full, or gone: give back the torn part if that still
+		// works. If not, a reader recognises it by the missing newline.
+		_ = w.file.Truncate(at)
+		return err
+	}
+	return w.file.syncData()
+}
+
+// commitAlone writes an event without the committer: event 0 before it runs,
+// and the last one after it has stopped.
+func (w *Writer) commitAlone(e Event) error {
+	d, err := newDraft(e, w.opt.Now())
+	if err != nil {
+		return err
+	}
+	en := &entry{draft: d, done: make(chan struct{})}
+	w.commit([]*entry{en}, nil)
+	return en.err
+}
