@@ -12,6 +12,8 @@ import (
 	"unicode"
 
 	"golang.org/x/term"
+
+	"github.com/jit-access/jit/session/identity"
 )
 
 // App is what commands share: streams, clock, paths and settings. Tests make
@@ -27,7 +29,8 @@ type App struct {
 	Paths  Paths
 
 	verbose bool
-	server  string // --server
+	server  string           // --server
+	source  *identity.Source // who is signed in; made when first needed
 }
 
 // Paths are the folders jit uses; all are created 0700 when first written.

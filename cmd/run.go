@@ -14,6 +14,7 @@ import (
 	"github.com/jit-access/jit/broker"
 	"github.com/jit-access/jit/policy"
 	"github.com/jit-access/jit/session"
+	"github.com/jit-access/jit/session/approval"
 	"github.com/jit-access/jit/session/recording"
 )
 
@@ -74,7 +75,7 @@ type run struct {
 
 // openRun opens the session and its recording. From here on every way out
 // seals the one and closes the other.
-func (a *App) openRun(ctx context.Context, client *clientHandle, req session.Request, o execOptions) (*run, error) {
+func (a *App) openRun(ctx context.Context, client *approval.Client, req session.Request, o execOptions) (*run, error) {
 	skey, vkey, err := recording.NewKey("jit-session")
 	if err != nil {
 		return nil, &Failure{What: "making the recording's key", Err: err}

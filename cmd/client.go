@@ -1,0 +1,30 @@
+package cmd
+
+import (
+	"context"
+
+	"github.com/jit-access/jit/session/approval"
+)
+
+// client returns the approval server's client for the signed-in person. With a
+// terminal it signs in on the way; without one, nobody signed in is an error.
+func (a *App) client(ctx context.Context) (*approval.Client, Config, error) {
+	cfg, err := a.loadConfig()
+	if err != nil {
+		return nil, cfg, err
+	}
+	server, err := a.serverURL(cfg)
+	if err != nil {
+		return nil, cfg, err
+	}
+	source, err := a.person(ctx, cfg)
+	if err != nil {
+		return nil, cfg, err
+	}
+	if a.interactive() {
+		if _, err := source.EnsureSignedIn(ctx, a.showCode); err != nil {
+			return nil, cfg, &Failure{What: "signing in", Err: err}
+		}
+	}
+	return approval.NewClient(server, bearer{source}, nil), cfg, nil
+}
