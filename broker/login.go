@@ -1,0 +1,408 @@
+//go:build brokerwip
+
+package broker
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"math/big"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/jit-access/jit/broker/snowflake"
+	"github.com/jit-access/jit/session"
+	"github.com/jit-access/jit/session/recording"
+	"github.com/jit-access/jit/session/secret"
+)
+
+// The lives of what drivers hold.
+const (
+	tokenLife     = time.Hour        // then 390112, and the driver renews
+	tokenGrace    = time.Minute      // a pair just replaced still renews
+	masterLife    = 4 * time.Hour    // without a sign of life
+	loginTimeout  = 14 * time.Second // .NET gives up at 16 s
+	recordTimeout = 10 * time.Second
+)
+
+// login is one driver login: the tokens its driver holds, and the upstream
+// session that is its alone.
+type login struct {
+	id     int64 // what the driver is told as session id
+	driver driverName
+
+	// turn orders statements: one that changes the context, or is held, runs
+	// alone; the others share. First come, first served.
+	turn *semaphore.Weighted
+
+	mu         sync.Mutex // guards what follows
+	up         session.Upstream
+	renewing   chan struct{} // closed when the running renewal is done
+	place      place
+	catalog    catalogCache
+	statements map[string]*statement // by client request id
+	byID       map[string]statementRef
+	finished   []*statement // in order of completion, for dropping
+	sequence   int64
+	seen       time.Time
+	token      heldToken
+	old        []heldToken // replaced, or aged out; they only renew
+	closed     bool
+}
+
+type heldToken struct {
+	token, master digestKey
+	until         time.Time
+}
+
+// place is the context names resolve in, as the server last reported it.
+type place struct {
+	version                           int // grows with every change
+	database, schema, warehouse, role string
+}
+
+type driverName struct{ name, version string }
+
+// everyTurn is the weight of a statement that runs alone.
+const everyTurn = 1 << 30
+
+// serveLogin answers a driver's login (the lease as access token, OAuth token
+// or password) with tokens of the broker's own.
+func (b *Broker) serveLogin(w http.ResponseWriter, r *http.Request, _ string) {
+	body, err := readSmall(r)
+	if err != nil {
+		b.refuseLogin(w, r, driverName{}, faultBody.refuse("the login body cannot be read"))
+		return
+	}
+	req, err := snowflake.ParseLogin(body)
+	if err != nil {
+		b.refuseLogin(w, r, driverName{}, faultBody.refuse("the login body is not strict JSON of a driver"))
+		return
+	}
+	driver := driverName{clip(req.AppID, 64), clip(req.AppVersion, 32)}
+	if ref := b.checkLease(req); ref != nil {
+		b.refuseLogin(w, r, driver, ref)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), loginTimeout)
+	defer cancel()
+	l, answer, ref := b.openLogin(ctx, r, req, driver)
+	if ref != nil {
+		b.refuseLogin(w, r, driver, ref)
+		return
+	}
+	facts := &recording.LoginFacts{Driver: driver.name, Version: driver.version, Upstream: l.up.ID, OK: true}
+	if _, err := b.cfg.Record(ctx, recording.Event{Kind: recording.KindLogin, Login: facts}); err != nil {
+		b.log.Error("recording a login failed", "err", err)
+		b.drop(l, "not recorded")
+		writeAnswer(w, snowflake.AppendLoginFailure(nil, snowflake.CodeLoginFailed, faultRecord.refuse("").message()))
+		return
+	}
+	data, err := json.Marshal(answer)
+	if err != nil { // a struct of strings and numbers
+		b.log.Error("encoding a login answer failed", "err", err)
+		b.drop(l, "internal")
+		return
+	}
+	writeAnswer(w, snowflake.AppendSuccess(nil, data))
+}
+
+// checkLease accepts the lease in any of the three places drivers can put a
+// secret, and no other kind of login.
+func (b *Broker) checkLease(req snowflake.LoginRequest) *refusal {
+	presented := req.Token
+	switch req.Authenticator {
+	case "PROGRAMMATIC_ACCESS_TOKEN", "OAUTH":
+	case "", "SNOWFLAKE":
+		presented = req.Password
+		if presented == "" {
+			presented = req.Token // Go's OAuth flows send no authenticator
+		}
+	default:
+		return faultAuthenticator.refuse("this kind of login carries another identity")
+	}
+	if req.Foreign != "" {
+		return faultAuthenticator.refuse("this kind of login carries another identity")
+	}
+	if !leaseMatches(presented, b.lease) {
+		return faultLease.refuse("the lease is not one of this broker")
+	}
+	if why := b.over(); why != "" {
+		return faultEnded.refuse("the session has ended: " + why)
+	}
+	return nil
+}
+
+// refuseLogin records and answers a refused login. The data of the answer is
+// an object, and the code one that starts no interactive sign-in.
+func (b *Broker) refuseLogin(w http.ResponseWriter, r *http.Request, d driverName, ref *refusal) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), recordTimeout)
+	defer cancel()
+	if n, ok := b.protocolRate.take(time.Now()); ok {
+		e := recording.Event{Kind: recording.KindLogin,
+			Login: &recording.LoginFacts{Driver: d.name, Version: d.version, Why: ref.code + " " + ref.name + ": " + ref.why}}
+		if n > 0 {
+			e.Note = strconv.Itoa(n) + " more before it"
+		}
+		if _, err := b.cfg.Record(ctx, e); err != nil {
+			b.log.Error("recording a refused login failed", "err", err)
+		}
+	}
+	b.log.Warn("login refused", "code", ref.code, "driver", d.name)
+	writeAnswer(w, snowflake.AppendLoginFailure(nil, snowflake.CodeLoginFailed, ref.message()))
+}
+
+// openLogin opens the upstream session of a checked login and brings it to
+// where the driver wants to be, if the grant allows it.
+func (b *Broker) openLogin(ctx context.Context, r *http.Request, req snowflake.LoginRequest, d driverName) (*login, *snowflake.LoginAnswer, *refusal) {
+	want, ref := b.wantedPlace(r, req)
+	if ref != nil {
+		return nil, nil, ref
+	}
+	b.mu.Lock()
+	if len(b.logins)+b.opening >= b.cfg.MaxLogins {
+		b.mu.Unlock()
+		return nil, nil, faultLogins.refuse("the session's limit of concurrent logins is reached")
+	}
+	b.opening++
+	b.mu.Unlock()
+	up, err := b.cfg.Upstreams.OpenUpstream(ctx)
+	b.mu.Lock()
+	b.opening--
+	b.mu.Unlock()
+	if err != nil {
+		return nil, nil, b.upstreamLoginRefusal(err)
+	}
+	b.clockStarts()
+	l := &login{
+		id: sessionNumber(up.SnowflakeID), driver: d, up: up, turn: semaphore.NewWeighted(everyTurn),
+		place:      place{database: up.Database, schema: up.Schema, warehouse: up.Warehouse, role: up.Role},
+		statements: map[string]*statement{}, byID: map[string]statementRef{}, seen: time.Now(),
+	}
+	if ref := b.settle(ctx, l, want, req.Parameters); ref != nil {
+		b.closeUpstream(up.ID)
+		return nil, nil, ref
+	}
+	answer, err := b.mint(l)
+	if err != nil {
+		b.log.Error("opening a login failed", "err", err)
+		b.closeUpstream(up.ID)
+		return nil, nil, faultUpstreamLogin.refuse("the upstream session's facts cannot be read")
+	}
+	if why := b.over(); why != "" { // ended while the login was on its way
+		b.drop(l, why)
+		return nil, nil, faultEnded.refuse("the session has ended: " + why)
+	}
+	return l, answer, nil
+}
+
+func (b *Broker) upstreamLoginRefusal(err error) *refusal {
+	b.log.Warn("opening an upstream session failed", "err", err)
+	switch {
+	case errors.Is(err, session.ErrRevoked), errors.Is(err, session.ErrExpired), errors.Is(err, session.ErrForbidden):
+		b.end("it was revoked or closed at the approval server")
+		return faultEnded.refuse("the session has ended at the approval server")
+	case errors.Is(err, session.ErrCapacity):
+		return faultLogins.refuse("the approval server's limit of upstream sessions is reached")
+	case errors.Is(err, session.ErrUnavailable):
+		return faultUpstreamLogin.refuse("the approval server is unavailable")
+	}
+	return faultUpstreamLogin.refuse("the approval server could not log in to Snowflake")
+}
+
+// sessionNumber is Snowflake's own session id when there is one (people
+// compare it with query history), else a random one. Below 2^53 it survives
+// drivers that read numbers as floats.
+func sessionNumber(upstream int64) int64 {
+	if upstream > 0 {
+		return upstream
+	}
+	n, err := rand.Int(rand.Reader, big.NewInt(1<<53-1))
+	if err != nil {
+		return 1
+	}
+	return n.Int64() + 1
+}
+
+// mint draws the driver's tokens and composes the login answer.
+func (b *Broker) mint(l *login) (*snowflake.LoginAnswer, error) {
+	parameters, err := clientParameters(l.up.Parameters)
+	if err != nil {
+		return nil, err
+	}
+	token, master, err := b.rotate(l, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	return &snowflake.LoginAnswer{
+		Token: token.Reveal(), MasterToken: master.Reveal(),
+		ValidInSeconds: int64(tokenLife.Seconds()), MasterValidInSecs: int64(masterLife.Seconds()),
+		DisplayUser: b.cfg.Session.Principal.Display(), ServerVersion: l.up.ServerVersion, HealthCheck: 45,
+		SessionID: l.id, Parameters: parameters,
+		SessionInfo: snowflake.SessionInfo{Database: l.place.database, Schema: l.place.schema,
+			Warehouse: l.place.warehouse, Role: l.place.role},
+	}, nil
+}
+
+// rotate gives the login a new pair of tokens. The old pair keeps renewing for
+// a moment: drivers renew from several threads at once.
+func (b *Broker) rotate(l *login, now time.Time) (token, master secret.Text, err error) {
+	if token, err = newToken(); err != nil {
+		return token, master, err
+	}
+	if master, err = newToken(); err != nil {
+		return token, master, err
+	}
+	held := heldToken{token: keyOf(token.Reveal()), master: keyOf(master.Reveal()), until: now.Add(tokenLife)}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.token != (heldToken{}) {
+		old := l.token
+		old.until = now.Add(tokenGrace)
+		l.old = append(l.old, old)
+	}
+	l.token = held
+	b.logins[l] = struct{}{}
+	b.tokens[held.token], b.masters[held.master] = l, l
+	return token, master, nil
+}
+
+// bearer returns the token of an Authorization header of the one form the
+// broker accepts: Snowflake Token="…", once.
+func bearer(r *http.Request) (string, bool) {
+	values := r.Header.Values("Authorization")
+	if len(values) != 1 {
+		return "", false
+	}
+	token, ok := strings.CutPrefix(values[0], `Snowflake Token="`)
+	if !ok {
+		return "", false
+	}
+	return strings.CutSuffix(token, `"`)
+}
+
+// authorize finds the login of a request, or answers it: 390111 for a token
+// that is not (any more) one of this broker, 390112 for one that aged out.
+func (b *Broker) authorize(w http.ResponseWriter, r *http.Request) (*login, bool) {
+	why := b.over()
+	if why != "" {
+		ref := faultGone.refuse("the session has ended: " + why)
+		writeAnswer(w, ref.envelope())
+		return nil, false
+	}
+	token, ok := bearer(r)
+	var l *login
+	key := keyOf(token)
+	if ok {
+		b.mu.Lock()
+		l = b.tokens[key]
+		b.mu.Unlock()
+	}
+	if l == nil {
+		writeAnswer(w, faultGone.refuse("the token is not one of this broker").envelope())
+		return nil, false
+	}
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.seen = now
+	if l.token.token != key || !now.Before(l.token.until) {
+		writeAnswer(w, snowflake.AppendFailure(nil, snowflake.Failure{
+			Code: snowflake.CodeSessionExpired, SQLState: "08001", Message: "session token expired; renew it"}))
+		return nil, false
+	}
+	return l, true
+}
+
+// drop forgets a login and closes its upstream session.
+func (b *Broker) drop(l *login, why string) {
+	b.mu.Lock()
+	delete(b.logins, l)
+	l.mu.Lock()
+	already := l.closed
+	l.closed = true
+	for _, t := range append(l.old, l.token) {
+		delete(b.tokens, t.token)
+		delete(b.masters, t.master)
+	}
+	var running []*statement
+	for _, s := range l.statements {
+		running = append(running, s)
+	}
+	up := l.up.ID
+	l.mu.Unlock()
+	b.mu.Unlock()
+	if already {
+		return
+	}
+	for _, s := range running {
+		s.cancel(errLoginGone)
+	}
+	b.chunks.forget(l)
+	b.log.Info("login closed", "upstream", up, "why", why)
+	b.finish(func(ctx context.Context) {
+		if _, err := b.cfg.Record(ctx, recording.Event{Kind: recording.KindLogout,
+			Login: &recording.LoginFacts{Driver: l.driver.name, Version: l.driver.version, Upstream: up, OK: true, Why: why}}); err != nil {
+			b.log.Error("recording a logout failed", "err", err)
+		}
+	})
+	b.closeUpstream(up)
+}
+
+func (b *Broker) closeUpstream(id string) {
+	b.finish(func(ctx context.Context) {
+		if err := b.cfg.Upstreams.CloseUpstream(ctx, id); err != nil && !errors.Is(err, session.ErrNotFound) {
+			b.log.Warn("closing an upstream session failed", "upstream", id, "err", err)
+		}
+	})
+}
+
+// dropIdle forgets logins whose driver has not been heard of, and outcomes
+// nobody can ask for any more.
+func (b *Broker) dropIdle(now time.Time) {
+	var idle []*login
+	b.mu.Lock()
+	for l := range b.logins {
+		l.mu.Lock()
+		if now.Sub(l.seen) > masterLife {
+			idle = append(idle, l)
+		}
+		keep := l.old[:0]
+		for _, t := range l.old {
+			if now.Before(t.until) {
+				keep = append(keep, t)
+				continue
+			}
+			delete(b.tokens, t.token)
+			delete(b.masters, t.master)
+		}
+		l.old = keep
+		l.forgetOld(now)
+		l.mu.Unlock()
+	}
+	b.mu.Unlock()
+	for _, l := range idle {
+		b.drop(l, "idle")
+	}
+}
+
+// closeLogins drops every login when the broker stops.
+func (b *Broker) closeLogins() {
+	b.mu.Lock()
+	var all []*login
+	for l := range b.logins {
+		all = append(all, l)
+	}
+	b.mu.Unlock()
+	for _, l := range all {
+		b.drop(l, "the broker is stopping")
+	}
+}
