@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,11 +18,11 @@ type fakeRing struct {
 	values map[string]string
 	block  chan struct{}
 	err    error
-	calls  int
+	calls  atomic.Int32
 }
 
 func (f *fakeRing) enter() error {
-	f.calls++
+	f.calls.Add(1)
 	if f.block != nil {
 		<-f.block
 	}
@@ -156,11 +157,11 @@ func TestKeyringHangsLater(t *testing.T) {
 		if err := s.Set(t.Context(), "k", New("v")); !errors.Is(err, ErrTimeout) {
 			t.Fatalf("Set: %v, want ErrTimeout", err)
 		}
-		calls, start := ring.calls, time.Now()
+		calls, start := ring.calls.Load(), time.Now()
 		if _, err := s.Get(t.Context(), "k"); !errors.Is(err, ErrTimeout) {
 			t.Errorf("Get: %v, want ErrTimeout", err)
 		}
-		if ring.calls != calls || time.Since(start) != 0 {
+		if ring.calls.Load() != calls || time.Since(start) != 0 {
 			t.Error("a keyring that hung was asked again")
 		}
 		close(ring.block)
