@@ -30,7 +30,7 @@ type server struct {
 	cosigned []byte
 }
 
-func newServer(t *testing.T, sessionKey string) *server {
+func newServer(t testing.TB, sessionKey string) *server {
 	t.Helper()
 	skey, _, err := NewWitnessKey("witness.example")
 	if err != nil {
@@ -40,7 +40,7 @@ func newServer(t *testing.T, sessionKey string) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &server{t: t, witness: w, key: sessionKey, files: map[string][]byte{}}
+	return &server{witness: w, key: sessionKey, files: map[string][]byte{}}
 }
 
 var errDown = errors.New("the server is down")
@@ -101,7 +101,7 @@ type fixture struct {
 
 type tweak func(*Options)
 
-func newFixture(t *testing.T, tweaks ...tweak) *fixture {
+func newFixture(t testing.TB, tweaks ...tweak) *fixture {
 	t.Helper()
 	skey, vkey, err := NewKey("session-s1")
 	if err != nil {
