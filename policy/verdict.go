@@ -91,8 +91,16 @@ type Ruling struct {
 	// zero Mask leaves the column as it is. Only statements with OutputsKnown
 	// have entries.
 	Masks [][]ColumnMask
+	// Rest has one entry per statement: how to hide result columns that Masks
+	// does not list, because the outputs are not known or the result has more
+	// columns than were computed. The zero Mask shows them: Snowflake fixes the
+	// result of such a statement and it holds no table data.
+	Rest []ColumnMask
 	// Classes are all data classes the batch touches, outputs and predicates.
 	Classes []string
+	// Clear are the classes the subject may read in clear throughout the batch,
+	// for DetectColumn.
+	Clear []string
 	// ReadsClassed is true if any output or predicate touches a class, or may:
 	// server error texts must then be scrubbed.
 	ReadsClassed bool

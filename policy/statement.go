@@ -1,0 +1,308 @@
+package policy
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/cedar-policy/cedar-go"
+
+	"github.com/jit-access/jit/policy/sql"
+)
+
+// Statement decides on one batch. It never fails: what cannot be decided is
+// Deny.
+//
+// For every statement of the batch, and every statement inside one, the bundle
+// is asked `run` and then `runUnattended` about the statement as a whole (the
+// resource is the account) and about each object it reads and writes. The
+// strictest answer counts.
+//
+// The deciding rule is, for Deny, the first forbid that matched; for Hold, the
+// forbid on runUnattended that asks for most approvals. When several rules
+// hold, the approvals are the largest number among them and the reviewers are
+// the groups they have in common; with none in common, nobody could approve
+// for all of them, so the answer is Deny. @approvals and @reviewers of the
+// `run` permits that matched count like those of the rules that hold.
+func (b *Bundle) Statement(in Input) Ruling {
+	e := &evaluation{b: b, in: &in, w: newWorld(in.Subject, in.Setting), clear: make(map[string]bool)}
+	out := Ruling{Verdict: Allow}
+	for i := range in.Statements {
+		s := &in.Statements[i]
+		f := e.find(s)
+		out.Masks = append(out.Masks, f.masks)
+		out.Rest = append(out.Rest, f.rest)
+		e.statement(s, f, false)
+	}
+	out.Classes, out.ReadsClassed = e.classes()
+	out.Clear = e.readable()
+	limits, spent := b.limits.limit(in.Usage)
+	out.Limits = limits
+	switch {
+	case len(in.Statements) == 0:
+		e.denied(builtin(ruleEmpty, "There is no statement to run."))
+	case spent != "":
+		e.denied(builtin(ruleBudget, fmt.Sprintf("The session has used its budget of %s. Open a new session.", spent)))
+	}
+	e.settle(&out)
+	return out
+}
+
+// evaluation collects the answers about one Input.
+type evaluation struct {
+	b     *Bundle
+	in    *Input
+	w     *world
+	clear map[string]bool // readClear answers by class
+
+	deny    *rule   // the first rule that denies
+	holds   []*rule // rules that hold
+	demands []*rule // run permits that matched statements which are held
+	allow   *rule   // the first rule that allows
+
+	touched   []string
+	scrub     bool
+	estimated bool
+	estimate  Estimate
+}
+
+func builtin(id, reason string) *rule { return &rule{id: id, reason: reason} }
+
+func (e *evaluation) denied(r *rule) {
+	if e.deny == nil {
+		e.deny = r
+	}
+}
+
+// ask puts one question to the bundle. It returns the rules that decided, and
+// false if the answer is no. An evaluation error is recorded as Deny.
+func (e *evaluation) ask(a action, resource cedar.EntityUID, facts cedar.Record) ([]*rule, bool) {
+	rules, ok, failed := e.b.ask(e.w, a, e.w.agent, resource, facts)
+	if failed != nil {
+		e.denied(failed)
+		return nil, false
+	}
+	return rules, ok
+}
+
+// ask evaluates every rule of an action. Cedar skips a rule that errors, so a
+// forbid that errors would otherwise permit: any error is returned as failed.
+func (b *Bundle) ask(w *world, a action, principal, resource cedar.EntityUID, facts cedar.Record) (decided []*rule, ok bool, failed *rule) {
+	set := b.actions[a]
+	decision, diag := cedar.Authorize(set, w.entities, cedar.Request{
+		Principal: principal, Action: a.uid(), Resource: resource, Context: facts,
+	})
+	if len(diag.Errors) > 0 {
+		return nil, false, builtin(ruleError, fmt.Sprintf("Rule %s could not be evaluated, so nothing is permitted. Its author must mend it.", diag.Errors[0].PolicyID))
+	}
+	for _, r := range diag.Reasons {
+		decided = append(decided, set.byID(r.PolicyID))
+	}
+	return decided, decision == cedar.Allow, nil
+}
+
+// find looks up classes and masks, and remembers them for the ruling.
+func (e *evaluation) find(s *sql.Statement) *findings {
+	f := e.b.classes.find(s, func(class string) bool { return e.mayRead(class, s) })
+	e.touched = append(append(e.touched, f.outputs...), f.predicates...)
+	e.scrub = e.scrub || f.touches()
+	return &f
+}
+
+func (e *evaluation) mayRead(class string, s *sql.Statement) bool {
+	if len(e.b.actions[actionReadClear]) == 0 {
+		return false
+	}
+	key := class + "\x00" + string(s.Kind)
+	if ok, seen := e.clear[key]; seen {
+		return ok
+	}
+	facts := settingFacts(e.in.Setting)
+	facts["kind"], facts["verb"], facts["category"] = cedar.String(s.Kind), cedar.String(verbOf(s.Kind)), cedar.String(s.Category.String())
+	_, ok := e.ask(actionReadClear, e.w.class(class), cedar.NewRecord(facts))
+	e.clear[key] = ok
+	return ok
+}
+
+// class adds a data class and the classes above it.
+func (w *world) class(name string) cedar.EntityUID {
+	uid := cedar.NewEntityUID("Class", cedar.String(name))
+	if _, ok := w.entities[uid]; !ok {
+		var parents []cedar.EntityUID
+		for _, p := range (&class{name: name}).parents() {
+			parents = append(parents, cedar.NewEntityUID("Class", cedar.String(p)))
+		}
+		w.entities[uid] = cedar.Entity{UID: uid, Parents: cedar.NewEntityUIDSet(parents...)}
+	}
+	return uid
+}
+
+// readable lists the classes the subject may read in every statement of the
+// batch: a value detector need not hide them.
+func (e *evaluation) readable() []string {
+	var out []string
+	for _, c := range e.b.classes.sorted {
+		ok := len(e.in.Statements) > 0
+		for i := range e.in.Statements {
+			ok = ok && e.mayRead(c.name, &e.in.Statements[i])
+		}
+		if ok {
+			out = append(out, c.name)
+		}
+	}
+	return out
+}
+
+func (e *evaluation) classes() ([]string, bool) {
+	slices.Sort(e.touched)
+	return slices.Compact(e.touched), e.scrub
+}
+
+// question is one resource a statement is asked about.
+type question struct {
+	resource cedar.EntityUID
+	access   string
+}
+
+// statement asks about one statement and everything inside it.
+func (e *evaluation) statement(s *sql.Statement, f *findings, nested bool) {
+	facts := e.b.classes.statementFacts(e.in, s, f, nested)
+	asked := []question{{e.w.account, accessStatement}}
+	for _, o := range s.Reads {
+		asked = append(asked, question{e.w.touched(o), accessRead})
+	}
+	for _, o := range s.Writes {
+		asked = append(asked, question{e.w.touched(o), accessWrite})
+	}
+	contexts := make(map[contextKey]cedar.Record, 3)
+	context := func(a action, access string) cedar.Record {
+		key := contextKey{access, e.b.actions[a].estimates()}
+		c, ok := contexts[key]
+		if !ok {
+			facts["access"] = cedar.String(access)
+			facts["estimate"] = e.estimateFor(s, key.estimate).record()
+			c = cedar.NewRecord(facts)
+			contexts[key] = c
+		}
+		return c
+	}
+
+	var demands []*rule
+	for _, q := range asked {
+		rules, ok := e.ask(actionRun, q.resource, context(actionRun, q.access))
+		if !ok {
+			e.denied(cmp.Or(first(rules), builtin(ruleNoPermit, "No rule of the policy permits this.")))
+			return
+		}
+		demands = append(demands, rules...)
+	}
+	held := false
+	for _, q := range asked {
+		rules, ok := e.ask(actionRunUnattended, q.resource, context(actionRunUnattended, q.access))
+		switch {
+		case ok:
+			e.allow = cmp.Or(e.allow, first(rules))
+		case len(rules) == 0:
+			held = true
+			e.holds = append(e.holds, builtin(ruleAsk, "No rule of the policy lets this run without a person."))
+		default:
+			held = true
+			e.holds = append(e.holds, rules...)
+		}
+	}
+	if !held && (f.unknown || s.Category == sql.CategoryQuery && !s.OutputsKnown) {
+		// Invariant 2: whatever the bundle says.
+		held = true
+		e.holds = append(e.holds, builtin(ruleNotKnown, "Not all of this statement was understood, so a person must look at it."))
+	}
+	if held {
+		e.demands = append(e.demands, demands...)
+	}
+	for i := range s.Nested {
+		e.statement(&s.Nested[i], e.find(&s.Nested[i]), true)
+	}
+}
+
+// contextKey tells the contexts of one statement apart.
+type contextKey struct {
+	access   string
+	estimate bool // a rule mentions the estimate
+}
+
+// estimateFor asks Snowflake at most once per batch, and only if a rule wants
+// to know.
+func (e *evaluation) estimateFor(s *sql.Statement, wanted bool) Estimate {
+	switch {
+	case scansNothing(s.Category):
+		return Estimate{Known: true}
+	case !wanted || e.in.Estimate == nil:
+		return noEstimate()
+	}
+	if !e.estimated {
+		e.estimated, e.estimate = true, noEstimate()
+		if got, err := e.in.Estimate(); err == nil {
+			e.estimate = got
+		}
+	}
+	return e.estimate
+}
+
+// first is the deciding rule among several of the same kind.
+func first(rules []*rule) *rule {
+	if len(rules) == 0 {
+		return nil
+	}
+	return rules[0]
+}
+
+// settle turns the answers into the verdict.
+func (e *evaluation) settle(out *Ruling) {
+	switch {
+	case e.deny != nil:
+		out.decide(Deny, e.deny)
+	case len(e.holds) > 0:
+		out.hold(e.holds, e.demands)
+	case e.allow != nil:
+		out.decide(Allow, e.allow)
+	default: // no statement was allowed by a rule
+		out.decide(Deny, builtin(ruleNoPermit, "No rule of the policy permits this."))
+	}
+}
+
+func (r *Ruling) decide(v Verdict, by *rule) {
+	r.Verdict, r.Rule, r.Reason = v, by.id, by.reason
+	r.Reviewers, r.Approvals = nil, 0
+}
+
+// hold combines the rules that hold.
+func (r *Ruling) hold(holds, demands []*rule) {
+	deciding := slices.MinFunc(holds, func(a, b *rule) int {
+		return cmp.Or(cmp.Compare(b.approvals, a.approvals), cmp.Compare(len(b.reviewers), len(a.reviewers)),
+			cmp.Compare(order(a), order(b)))
+	})
+	r.decide(Hold, deciding)
+	r.Approvals = 1
+	var by *rule
+	for _, h := range slices.Concat(holds, demands) {
+		r.Approvals = max(r.Approvals, h.approvals)
+		switch {
+		case h.reviewers == nil:
+		case r.Reviewers == nil:
+			r.Reviewers, by = slices.Clone(h.reviewers), h
+		default:
+			r.Reviewers = slices.DeleteFunc(r.Reviewers, func(g string) bool { return !slices.Contains(h.reviewers, g) })
+			if len(r.Reviewers) == 0 {
+				r.decide(Deny, builtin(ruleNoReviewer, fmt.Sprintf("Rules %s and %s name reviewers with no group in common, so nobody could approve this.", by.id, h.id)))
+				return
+			}
+		}
+	}
+}
+
+// order puts rules of the bundle before those of jit itself, which say less.
+func order(r *rule) int {
+	if r.policy == nil {
+		return 1
+	}
+	return 0
+}
