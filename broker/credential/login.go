@@ -129,7 +129,9 @@ func Login(ctx context.Context, hc *http.Client, baseURL string, p Params, c Cre
 	if err := json.Unmarshal(answer.Data, &data); err != nil {
 		return nil, fmt.Errorf("logging in to Snowflake: %w: the login answer cannot be read", ErrUnreachable)
 	}
-	if data.Token == "" || data.MasterToken == "" {
+	// A master token may be missing: such a session cannot be renewed, only
+	// replaced, and Renew says so.
+	if data.Token == "" {
 		return nil, fmt.Errorf("logging in to Snowflake: %w: the login answer has no session token", ErrUnreachable)
 	}
 	return &Session{
@@ -139,9 +141,23 @@ func Login(ctx context.Context, hc *http.Client, baseURL string, p Params, c Cre
 		Parameters:     data.Parameters,
 		Info:           data.SessionInfo,
 		ServerVersion:  data.ServerVersion,
-		ValidFor:       time.Duration(data.ValidInSeconds) * time.Second,
-		MasterValidFor: time.Duration(data.MasterValidInSecs) * time.Second,
+		ValidFor:       orDefault(data.ValidInSeconds, defaultValid),
+		MasterValidFor: orDefault(data.MasterValidInSecs, defaultMasterValid),
 	}, nil
+}
+
+// The lives of the tokens where a login answer does not say (what
+// Snowflake gives otherwise).
+const (
+	defaultValid       = time.Hour
+	defaultMasterValid = 4 * time.Hour
+)
+
+func orDefault(seconds int64, fallback time.Duration) time.Duration {
+	if seconds <= 0 {
+		return fallback
+	}
+	return time.Duration(seconds) * time.Second
 }
 
 func (p Params) data(pr proof) loginData {
