@@ -43,8 +43,10 @@ var bundles embed.FS
 type Bundle struct {
 	files   []txtar.File // sorted by name
 	digest  string
-	actions [actionCount]ruleSet
 	rules   []*rule // in order of file and position
+	actions [actionCount]actionRules
+	seen    map[string]bool // facts of statements that some rule can see
+	details bool            // some rule can see attributes of entities
 	classes classTable
 	limits  budgets
 	tests   []Case
@@ -172,11 +174,7 @@ func build(files []txtar.File) (*Bundle, error) {
 	if err := ps.err(); err != nil {
 		return nil, err
 	}
-	for _, r := range b.rules {
-		for _, a := range r.actions {
-			b.actions[a] = append(b.actions[a], r)
-		}
-	}
+	b.index()
 	sum := sha256.Sum256(b.Format())
 	b.digest = hex.EncodeToString(sum[:])
 	return b, nil

@@ -145,19 +145,45 @@ func resourceUID(s ast.IsResourceScopeNode) (types.EntityUID, bool) {
 	return types.EntityUID{}, false
 }
 
-// mentions reports whether a rule reads context.fact.
-func mentions(p *ast.Policy, fact string) bool {
-	found := false
+// usage says which parts of a question a rule looks at, so that the others
+// need not be built and a rule that looks at no object is asked once.
+type usage struct {
+	facts   map[string]bool // names of context facts
+	all     bool            // the context as a whole
+	object  bool            // the resource
+	details bool            // attributes of entities
+}
+
+func usageOf(p *ast.Policy) usage {
+	u := usage{facts: make(map[string]bool)}
+	if _, ok := p.Resource.(ast.ScopeTypeAll); !ok {
+		u.object = true
+	}
+	fact := func(arg ast.IsNode, name types.String) bool {
+		if v, ok := arg.(ast.NodeTypeVariable); ok && v.Name == "context" {
+			u.facts[string(name)] = true
+			return false // the variable below is accounted for
+		}
+		u.details = true
+		return true
+	}
 	for _, c := range p.Conditions {
 		ast.Inspect(ast.NewNode(c.Body), func(n ast.IsNode) bool {
 			switch t := n.(type) {
 			case ast.NodeTypeAccess:
-				found = found || string(t.Value) == fact
+				return fact(t.Arg, t.Value)
 			case ast.NodeTypeHas:
-				found = found || string(t.Value) == fact
+				return fact(t.Arg, t.Value)
+			case ast.NodeTypeVariable:
+				u.object = u.object || t.Name == "resource"
+				u.all = u.all || t.Name == "context"
 			}
 			return true
 		})
 	}
-	return found
+	u.object = u.object || u.all || u.facts["access"]
+	return u
 }
+
+// mentions reports whether the rule can see a fact.
+func (u usage) mentions(fact string) bool { return u.all || u.facts[fact] }

@@ -62,20 +62,31 @@ type world struct {
 	entities cedar.EntityMap
 	account  cedar.EntityUID
 	agent    cedar.EntityUID
+	details  bool // some rule looks at attributes
 }
 
-func newWorld(sub Subject, set Setting) *world {
-	w := &world{entities: make(cedar.EntityMap, 8+len(sub.Groups))}
+func newWorld(sub Subject, set Setting, details bool) *world {
+	w := &world{entities: make(cedar.EntityMap, 8), details: details}
 	w.account = w.object("Account", set.Connection, sql.ObjectName{Name: set.Connection})
 	w.agent = cedar.NewEntityUID("Agent", cedar.String(sub.User))
 	w.entities[w.agent] = cedar.Entity{
-		UID:     w.agent,
-		Parents: cedar.NewEntityUIDSet(w.user(sub)),
-		Attributes: cedar.NewRecord(cedar.RecordMap{
-			"program": cedar.String(sub.Agent), "email": cedar.String(sub.Email),
-		}),
+		UID:        w.agent,
+		Parents:    cedar.NewEntityUIDSet(w.user(sub)),
+		Attributes: w.attributes("program", sub.Agent, "email", sub.Email),
 	}
 	return w
+}
+
+// attributes makes a record of pairs of names and values, if any rule looks.
+func (w *world) attributes(pairs ...string) cedar.Record {
+	if !w.details {
+		return cedar.Record{}
+	}
+	m := make(cedar.RecordMap, len(pairs)/2)
+	for i := 0; i+1 < len(pairs); i += 2 {
+		m[cedar.String(pairs[i])] = cedar.String(pairs[i+1])
+	}
+	return cedar.NewRecord(m)
 }
 
 // user adds a user and their groups.
@@ -88,7 +99,7 @@ func (w *world) user(sub Subject) cedar.EntityUID {
 	w.entities[uid] = cedar.Entity{
 		UID:        uid,
 		Parents:    cedar.NewEntityUIDSet(groups...),
-		Attributes: cedar.NewRecord(cedar.RecordMap{"email": cedar.String(sub.Email)}),
+		Attributes: w.attributes("email", sub.Email),
 	}
 	return uid
 }
@@ -100,11 +111,9 @@ func (w *world) object(t cedar.EntityType, id string, name sql.ObjectName, paren
 		return uid
 	}
 	w.entities[uid] = cedar.Entity{
-		UID:     uid,
-		Parents: cedar.NewEntityUIDSet(parents...),
-		Attributes: cedar.NewRecord(cedar.RecordMap{
-			"database": cedar.String(name.Database), "schema": cedar.String(name.Schema), "name": cedar.String(name.Name),
-		}),
+		UID:        uid,
+		Parents:    cedar.NewEntityUIDSet(parents...),
+		Attributes: w.attributes("database", name.Database, "schema", name.Schema, "name", name.Name),
 	}
 	return uid
 }
@@ -290,32 +299,95 @@ func scansNothing(c sql.Category) bool {
 	return false
 }
 
-// statementFacts builds the context of one statement, without access and
-// estimate.
-func (t *classTable) statementFacts(in *Input, s *sql.Statement, f *findings, nested bool) cedar.RecordMap {
-	m := settingFacts(in.Setting)
-	m["kind"], m["verb"], m["category"] = cedar.String(s.Kind), cedar.String(verbOf(s.Kind)), cedar.String(s.Category.String())
-	m["reads"], m["writes"] = objectSet(s.Reads), objectSet(s.Writes)
-	var names, risks []cedar.Value
-	for _, fn := range s.Functions {
-		names = append(names, cedar.String(fn.Name))
-		if r := riskOf(fn); r != "" {
-			risks = append(risks, cedar.String(r))
+// statementFactNames are the facts of StatementFacts in schema.cedarschema
+// but access and estimate, which are added per question.
+var statementFactNames = [...]string{
+	"connection", "role", "warehouse", "database", "schema", "kind", "verb", "category", "reads", "writes",
+	"functions", "risks", "outputClasses", "maskedOutputs", "predicateClasses", "maskedPredicates",
+	"unknown", "unknownOutputs", "unknownPredicates", "useRole", "useWarehouse", "useDatabase", "useSchema",
+	"statements", "nested", "usage",
+}
+
+// statementFacts builds the context of one statement, as far as rules can see
+// it: a fact no rule names cannot change an answer.
+func (b *Bundle) statementFacts(in *Input, s *sql.Statement, f *findings, nested bool) cedar.RecordMap {
+	m := make(cedar.RecordMap, len(b.seen)+2)
+	for fact := range b.seen {
+		m[cedar.String(fact)] = b.classes.statementFact(fact, in, s, f, nested)
+	}
+	return m
+}
+
+func (t *classTable) statementFact(fact string, in *Input, s *sql.Statement, f *findings, nested bool) cedar.Value {
+	switch fact {
+	case "connection":
+		return cedar.String(in.Setting.Connection)
+	case "role":
+		return cedar.String(in.Setting.Role)
+	case "warehouse":
+		return cedar.String(in.Setting.Warehouse)
+	case "database":
+		return cedar.String(in.Setting.Database)
+	case "schema":
+		return cedar.String(in.Setting.Schema)
+	case "kind":
+		return cedar.String(s.Kind)
+	case "verb":
+		return cedar.String(verbOf(s.Kind))
+	case "category":
+		return cedar.String(s.Category.String())
+	case "reads":
+		return objectSet(s.Reads)
+	case "writes":
+		return objectSet(s.Writes)
+	case "functions":
+		return functionSet(s.Functions, func(f sql.Function) string { return f.Name })
+	case "risks":
+		return functionSet(s.Functions, riskOf)
+	case "outputClasses":
+		return t.withParents(f.outputs)
+	case "maskedOutputs":
+		return t.withParents(f.maskedOutputs)
+	case "predicateClasses":
+		return t.withParents(f.predicates)
+	case "maskedPredicates":
+		return t.withParents(f.maskedPredicates)
+	case "unknown":
+		return cedar.Boolean(f.unknown)
+	case "unknownOutputs":
+		return cedar.Boolean(f.topOutputs)
+	case "unknownPredicates":
+		return cedar.Boolean(f.topPredicates)
+	case "useRole":
+		return cedar.String(s.Effects.UseRole)
+	case "useWarehouse":
+		return cedar.String(s.Effects.UseWarehouse)
+	case "useDatabase":
+		return cedar.String(s.Effects.UseDatabase)
+	case "useSchema":
+		return cedar.String(s.Effects.UseSchema)
+	case "statements":
+		return cedar.Long(len(in.Statements))
+	case "nested":
+		return cedar.Boolean(nested)
+	case "usage":
+		return cedar.NewRecord(cedar.RecordMap{
+			"statements": cedar.Long(in.Usage.Statements), "rows": cedar.Long(in.Usage.Rows),
+			"bytes": cedar.Long(in.Usage.Bytes), "seconds": cedar.Long(in.Usage.Elapsed.Seconds()),
+		})
+	}
+	panic("policy: statementFactNames lists a fact that statementFact does not make: " + fact)
+}
+
+// functionSet is what of gives for each function, without the empty ones.
+func functionSet(functions []sql.Function, of func(sql.Function) string) cedar.Set {
+	var values []cedar.Value
+	for _, f := range functions {
+		if v := of(f); v != "" {
+			values = append(values, cedar.String(v))
 		}
 	}
-	m["functions"], m["risks"] = cedar.NewSet(names...), cedar.NewSet(risks...)
-	m["outputClasses"], m["maskedOutputs"] = t.withParents(f.outputs), t.withParents(f.maskedOutputs)
-	m["predicateClasses"], m["maskedPredicates"] = t.withParents(f.predicates), t.withParents(f.maskedPredicates)
-	m["unknown"] = cedar.Boolean(f.unknown)
-	m["unknownOutputs"], m["unknownPredicates"] = cedar.Boolean(f.topOutputs), cedar.Boolean(f.topPredicates)
-	m["useRole"], m["useWarehouse"] = cedar.String(s.Effects.UseRole), cedar.String(s.Effects.UseWarehouse)
-	m["useDatabase"], m["useSchema"] = cedar.String(s.Effects.UseDatabase), cedar.String(s.Effects.UseSchema)
-	m["statements"], m["nested"] = cedar.Long(len(in.Statements)), cedar.Boolean(nested)
-	m["usage"] = cedar.NewRecord(cedar.RecordMap{
-		"statements": cedar.Long(in.Usage.Statements), "rows": cedar.Long(in.Usage.Rows), "bytes": cedar.Long(in.Usage.Bytes),
-		"seconds": cedar.Long(in.Usage.Elapsed.Seconds()),
-	})
-	return m
+	return cedar.NewSet(values...)
 }
 
 func objectSet(objects []sql.Object) cedar.Set {

@@ -11,12 +11,12 @@ import (
 // without a person, Hold needs a reviewer.
 func (b *Bundle) Open(sub Subject, set Setting, ttl time.Duration) Ruling {
 	var out Ruling
-	w := newWorld(sub, set)
+	w := newWorld(sub, set, b.details)
 	m := settingFacts(set)
 	m["ttlMinutes"] = cedar.Long((ttl + time.Minute - 1) / time.Minute)
 	facts := cedar.NewRecord(m)
 
-	permits, ok, failed := b.ask(w, actionOpen, w.agent, w.account, facts)
+	permits, ok, failed := b.ask(w, b.actions[actionOpen].all, actionOpen, w.agent, w.account, facts)
 	if failed != nil {
 		out.decide(Deny, failed)
 		return out
@@ -25,7 +25,7 @@ func (b *Bundle) Open(sub Subject, set Setting, ttl time.Duration) Ruling {
 		out.decide(Deny, cmp.Or(first(permits), builtin(ruleNoPermit, "No rule of the policy lets you ask for this session.")))
 		return out
 	}
-	rules, ok, failed := b.ask(w, actionOpenUnattended, w.agent, w.account, facts)
+	rules, ok, failed := b.ask(w, b.actions[actionOpenUnattended].all, actionOpenUnattended, w.agent, w.account, facts)
 	switch {
 	case failed != nil:
 		out.decide(Deny, failed)
@@ -47,7 +47,7 @@ func (b *Bundle) MayReview(reviewer, requester Subject, set Setting, kinds []str
 	if reviewer.User == "" || reviewer.User == requester.User {
 		return false // whatever the bundle says
 	}
-	w := newWorld(requester, set)
+	w := newWorld(requester, set, b.details)
 	m := settingFacts(set)
 	m["requester"] = w.user(requester)
 	values := make([]cedar.Value, len(kinds))
@@ -55,6 +55,6 @@ func (b *Bundle) MayReview(reviewer, requester Subject, set Setting, kinds []str
 		values[i] = cedar.String(k)
 	}
 	m["kinds"] = cedar.NewSet(values...)
-	_, ok, failed := b.ask(w, actionReview, w.user(reviewer), w.account, cedar.NewRecord(m))
+	_, ok, failed := b.ask(w, b.actions[actionReview].all, actionReview, w.user(reviewer), w.account, cedar.NewRecord(m))
 	return ok && failed == nil
 }

@@ -66,7 +66,7 @@ type rule struct {
 	approvals int      // 0 = not said
 	permit    bool
 	actions   []action
-	estimates bool // mentions context.estimate
+	uses      usage
 	file      string
 	line      int
 	policy    *cedar.Policy
@@ -94,8 +94,40 @@ func (s ruleSet) byID(id cedar.PolicyID) *rule {
 	return s[i]
 }
 
-func (s ruleSet) estimates() bool {
-	return slices.ContainsFunc(s, func(r *rule) bool { return r.estimates })
+// mentions reports whether a rule of the set can see a fact.
+func (s ruleSet) mentions(fact string) bool {
+	return slices.ContainsFunc(s, func(r *rule) bool { return r.uses.mentions(fact) })
+}
+
+// actionRules are the rules of one action. Those that look at neither the
+// resource nor the kind of access answer the same for every object of a
+// statement and are asked once.
+type actionRules struct {
+	all, whole, object ruleSet
+	estimates          bool // some rule sees the estimate
+}
+
+// index prepares the rules for evaluation.
+func (b *Bundle) index() {
+	b.seen = make(map[string]bool)
+	for _, r := range b.rules {
+		b.details = b.details || r.uses.details || r.uses.all
+		for _, a := range r.actions {
+			set := &b.actions[a]
+			set.all = append(set.all, r)
+			if r.uses.object {
+				set.object = append(set.object, r)
+			} else {
+				set.whole = append(set.whole, r)
+			}
+			set.estimates = set.estimates || r.uses.mentions("estimate")
+		}
+	}
+	for _, fact := range statementFactNames {
+		if b.actions[actionRun].all.mentions(fact) || b.actions[actionRunUnattended].all.mentions(fact) {
+			b.seen[fact] = true
+		}
+	}
 }
 
 // loadSchema compiles the embedded schema; a test loads it too.
@@ -139,7 +171,7 @@ func loadRules(name string, data []byte, s *resolved.Schema, classes *classTable
 		for _, text := range deadParts(tree, classes) {
 			ps.add(name, r.line, "rule %q can never fire: %s", r.id, text)
 		}
-		r.estimates = mentions(tree, "estimate")
+		r.uses = usageOf(tree)
 		rules = append(rules, r)
 	}
 	return rules

@@ -25,7 +25,7 @@ import (
 // for all of them, so the answer is Deny. @approvals and @reviewers of the
 // `run` permits that matched count like those of the rules that hold.
 func (b *Bundle) Statement(in Input) Ruling {
-	e := &evaluation{b: b, in: &in, w: newWorld(in.Subject, in.Setting), clear: make(map[string]bool)}
+	e := &evaluation{b: b, in: &in, w: newWorld(in.Subject, in.Setting, b.details), clear: make(map[string]bool)}
 	out := Ruling{Verdict: Allow}
 	for i := range in.Statements {
 		s := &in.Statements[i]
@@ -74,21 +74,14 @@ func (e *evaluation) denied(r *rule) {
 	}
 }
 
-// ask puts one question to the bundle. It returns the rules that decided, and
-// false if the answer is no. An evaluation error is recorded as Deny.
-func (e *evaluation) ask(a action, resource cedar.EntityUID, facts cedar.Record) ([]*rule, bool) {
-	rules, ok, failed := e.b.ask(e.w, a, e.w.agent, resource, facts)
-	if failed != nil {
-		e.denied(failed)
-		return nil, false
+// ask evaluates every rule of the set about one question. It returns the rules
+// that decided: the forbids that matched, else the permits. Cedar skips a rule
+// that errors, so a forbid that errors would otherwise permit: any error is
+// returned as failed, and the answer is no.
+func (b *Bundle) ask(w *world, set ruleSet, a action, principal, resource cedar.EntityUID, facts cedar.Record) (decided []*rule, ok bool, failed *rule) {
+	if len(set) == 0 {
+		return nil, false, nil
 	}
-	return rules, ok
-}
-
-// ask evaluates every rule of an action. Cedar skips a rule that errors, so a
-// forbid that errors would otherwise permit: any error is returned as failed.
-func (b *Bundle) ask(w *world, a action, principal, resource cedar.EntityUID, facts cedar.Record) (decided []*rule, ok bool, failed *rule) {
-	set := b.actions[a]
 	decision, diag := cedar.Authorize(set, w.entities, cedar.Request{
 		Principal: principal, Action: a.uid(), Resource: resource, Context: facts,
 	})
@@ -101,6 +94,43 @@ func (b *Bundle) ask(w *world, a action, principal, resource cedar.EntityUID, fa
 	return decided, decision == cedar.Allow, nil
 }
 
+// askAll asks about a statement as a whole and about each of its objects, and
+// returns the rules that said no to any of it, or those that said yes to the
+// whole. Forbids win over permits, as within one question.
+func (e *evaluation) askAll(a action, asked []question, context func(action, string) cedar.Record) (decided []*rule, ok bool) {
+	set := &e.b.actions[a]
+	whole, wholeOK, failed := e.b.ask(e.w, set.whole, a, e.w.agent, e.w.account, context(a, accessStatement))
+	if failed != nil {
+		e.denied(failed)
+		return nil, false
+	}
+	if !wholeOK && len(whole) > 0 {
+		decided = whole
+	}
+	allOK := true
+	for _, q := range asked {
+		rules, permitted, failed := e.b.ask(e.w, set.object, a, e.w.agent, q.resource, context(a, q.access))
+		if failed != nil {
+			e.denied(failed)
+			return nil, false
+		}
+		if !permitted && len(rules) > 0 {
+			decided = append(decided, rules...)
+		}
+		allOK = allOK && (permitted || wholeOK)
+		if permitted && !wholeOK && len(decided) == 0 {
+			whole = append(whole, rules...)
+		}
+	}
+	switch {
+	case len(decided) > 0:
+		return decided, false
+	case !allOK:
+		return nil, false
+	}
+	return whole, true
+}
+
 // find looks up classes and masks, and remembers them for the ruling.
 func (e *evaluation) find(s *sql.Statement) *findings {
 	f := e.b.classes.find(s, func(class string) bool { return e.mayRead(class, s) })
@@ -110,7 +140,7 @@ func (e *evaluation) find(s *sql.Statement) *findings {
 }
 
 func (e *evaluation) mayRead(class string, s *sql.Statement) bool {
-	if len(e.b.actions[actionReadClear]) == 0 {
+	if len(e.b.actions[actionReadClear].all) == 0 {
 		return false
 	}
 	key := class + "\x00" + string(s.Kind)
@@ -119,7 +149,10 @@ func (e *evaluation) mayRead(class string, s *sql.Statement) bool {
 	}
 	facts := settingFacts(e.in.Setting)
 	facts["kind"], facts["verb"], facts["category"] = cedar.String(s.Kind), cedar.String(verbOf(s.Kind)), cedar.String(s.Category.String())
-	_, ok := e.ask(actionReadClear, e.w.class(class), cedar.NewRecord(facts))
+	_, ok, failed := e.b.ask(e.w, e.b.actions[actionReadClear].all, actionReadClear, e.w.agent, e.w.class(class), cedar.NewRecord(facts))
+	if failed != nil {
+		e.denied(failed)
+	}
 	e.clear[key] = ok
 	return ok
 }
@@ -166,7 +199,7 @@ type question struct {
 
 // statement asks about one statement and everything inside it.
 func (e *evaluation) statement(s *sql.Statement, f *findings, nested bool) {
-	facts := e.b.classes.statementFacts(e.in, s, f, nested)
+	facts := e.b.statementFacts(e.in, s, f, nested)
 	asked := []question{{e.w.account, accessStatement}}
 	for _, o := range s.Reads {
 		asked = append(asked, question{e.w.touched(o), accessRead})
@@ -176,39 +209,34 @@ func (e *evaluation) statement(s *sql.Statement, f *findings, nested bool) {
 	}
 	contexts := make(map[contextKey]cedar.Record, 3)
 	context := func(a action, access string) cedar.Record {
-		key := contextKey{access, e.b.actions[a].estimates()}
+		key := contextKey{access, e.b.actions[a].estimates}
 		c, ok := contexts[key]
 		if !ok {
 			facts["access"] = cedar.String(access)
-			facts["estimate"] = e.estimateFor(s, key.estimate).record()
+			delete(facts, "estimate")
+			if key.estimate {
+				facts["estimate"] = e.estimateFor(s).record()
+			}
 			c = cedar.NewRecord(facts)
 			contexts[key] = c
 		}
 		return c
 	}
 
-	var demands []*rule
-	for _, q := range asked {
-		rules, ok := e.ask(actionRun, q.resource, context(actionRun, q.access))
-		if !ok {
-			e.denied(cmp.Or(first(rules), builtin(ruleNoPermit, "No rule of the policy permits this.")))
-			return
-		}
-		demands = append(demands, rules...)
+	demands, ok := e.askAll(actionRun, asked, context)
+	if !ok {
+		e.denied(cmp.Or(first(demands), builtin(ruleNoPermit, "No rule of the policy permits this.")))
+		return
 	}
-	held := false
-	for _, q := range asked {
-		rules, ok := e.ask(actionRunUnattended, q.resource, context(actionRunUnattended, q.access))
-		switch {
-		case ok:
-			e.allow = cmp.Or(e.allow, first(rules))
-		case len(rules) == 0:
-			held = true
-			e.holds = append(e.holds, builtin(ruleAsk, "No rule of the policy lets this run without a person."))
-		default:
-			held = true
-			e.holds = append(e.holds, rules...)
-		}
+	rules, ok := e.askAll(actionRunUnattended, asked, context)
+	held := !ok
+	switch {
+	case ok:
+		e.allow = cmp.Or(e.allow, first(rules))
+	case len(rules) == 0:
+		e.holds = append(e.holds, builtin(ruleAsk, "No rule of the policy lets this run without a person."))
+	default:
+		e.holds = append(e.holds, rules...)
 	}
 	if !held && (f.unknown || s.Category == sql.CategoryQuery && !s.OutputsKnown) {
 		// Invariant 2: whatever the bundle says.
@@ -226,16 +254,16 @@ func (e *evaluation) statement(s *sql.Statement, f *findings, nested bool) {
 // contextKey tells the contexts of one statement apart.
 type contextKey struct {
 	access   string
-	estimate bool // a rule mentions the estimate
+	estimate bool // a rule sees the estimate
 }
 
 // estimateFor asks Snowflake at most once per batch, and only if a rule wants
 // to know.
-func (e *evaluation) estimateFor(s *sql.Statement, wanted bool) Estimate {
+func (e *evaluation) estimateFor(s *sql.Statement) Estimate {
 	switch {
 	case scansNothing(s.Category):
 		return Estimate{Known: true}
-	case !wanted || e.in.Estimate == nil:
+	case e.in.Estimate == nil:
 		return noEstimate()
 	}
 	if !e.estimated {
@@ -253,56 +281,4 @@ func first(rules []*rule) *rule {
 		return nil
 	}
 	return rules[0]
-}
-
-// settle turns the answers into the verdict.
-func (e *evaluation) settle(out *Ruling) {
-	switch {
-	case e.deny != nil:
-		out.decide(Deny, e.deny)
-	case len(e.holds) > 0:
-		out.hold(e.holds, e.demands)
-	case e.allow != nil:
-		out.decide(Allow, e.allow)
-	default: // no statement was allowed by a rule
-		out.decide(Deny, builtin(ruleNoPermit, "No rule of the policy permits this."))
-	}
-}
-
-func (r *Ruling) decide(v Verdict, by *rule) {
-	r.Verdict, r.Rule, r.Reason = v, by.id, by.reason
-	r.Reviewers, r.Approvals = nil, 0
-}
-
-// hold combines the rules that hold.
-func (r *Ruling) hold(holds, demands []*rule) {
-	deciding := slices.MinFunc(holds, func(a, b *rule) int {
-		return cmp.Or(cmp.Compare(b.approvals, a.approvals), cmp.Compare(len(b.reviewers), len(a.reviewers)),
-			cmp.Compare(order(a), order(b)))
-	})
-	r.decide(Hold, deciding)
-	r.Approvals = 1
-	var by *rule
-	for _, h := range slices.Concat(holds, demands) {
-		r.Approvals = max(r.Approvals, h.approvals)
-		switch {
-		case h.reviewers == nil:
-		case r.Reviewers == nil:
-			r.Reviewers, by = slices.Clone(h.reviewers), h
-		default:
-			r.Reviewers = slices.DeleteFunc(r.Reviewers, func(g string) bool { return !slices.Contains(h.reviewers, g) })
-			if len(r.Reviewers) == 0 {
-				r.decide(Deny, builtin(ruleNoReviewer, fmt.Sprintf("Rules %s and %s name reviewers with no group in common, so nobody could approve this.", by.id, h.id)))
-				return
-			}
-		}
-	}
-}
-
-// order puts rules of the bundle before those of jit itself, which say less.
-func order(r *rule) int {
-	if r.policy == nil {
-		return 1
-	}
-	return 0
 }
