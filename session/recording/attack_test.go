@@ -215,7 +215,10 @@ func TestAttacks(t *testing.T) {
 		{"session.json reformatted", sealed, VerifyOptions{}, func(m fstest.MapFS) {
 			m[FileSession].Data = bytes.Replace(m[FileSession].Data, []byte(`":"`), []byte(`": "`), 1)
 		}, FileSession, -1},
-		{"no checkpoint", sealed, VerifyOptions{}, func(m fstest.MapFS) { delete(m, FileCheckpoint) }, FileCheckpoint, -1},
+		{"no checkpoint", sealed, VerifyOptions{}, func(m fstest.MapFS) {
+			delete(m, FileCheckpoint)
+			delete(m, FileCosig)
+		}, FileCheckpoint, -1},
 		{"an older checkpoint, with the cosig of the end", sealed, VerifyOptions{}, func(m fstest.MapFS) {
 			m[FileCheckpoint] = early[FileCheckpoint]
 		}, FileCheckpoint, 7},

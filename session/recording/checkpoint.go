@@ -54,6 +54,17 @@ func ParseCheckpoint(text string) (Checkpoint, error) {
 	return c, nil
 }
 
+// checkpointOf is the checkpoint within a cosigned note: all but the witness's
+// signature line.
+func checkpointOf(cosigned []byte) []byte {
+	text, sigs, ok := bytes.Cut(cosigned, []byte("\n\n"))
+	first, _, more := bytes.Cut(sigs, []byte("\n"))
+	if !ok || !more {
+		return cosigned // malformed, and refused as such
+	}
+	return bytes.Join([][]byte{text, []byte("\n\n"), first, []byte("\n")}, nil)
+}
+
 // checkpointClaim reads what a note says before anyone verified that it is
 // true. Its size only tells how far to read.
 func checkpointClaim(msg []byte, sessionID string) (text string, size int64, err error) {

@@ -150,14 +150,19 @@ func (w *Writer) checkCosigned(cosigned []byte) error {
 	return nil
 }
 
-// upload sends what the checkpoint covers and the server does not have.
+// upload sends what the checkpoint covers and the server does not have. The
+// checkpoint itself goes to the witness only, which keeps what it cosigns.
 func (w *Writer) upload(ctx context.Context) error {
 	n := &w.notary
 	if w.opt.Upload == nil {
 		return nil
 	}
 	if !n.sentHead {
-		if err := w.uploadFile(ctx, FileSession); err != nil {
+		head, err := os.ReadFile(filepath.Join(w.dir, FileSession))
+		if err == nil {
+			err = w.opt.Upload(ctx, FileSession, 0, head)
+		}
+		if err != nil {
 			return err
 		}
 		n.sentHead = true
@@ -174,12 +179,4 @@ func (w *Writer) upload(ctx context.Context) error {
 		n.sentBytes += int64(len(part))
 	}
 	return nil
-}
-
-func (w *Writer) uploadFile(ctx context.Context, name string) error {
-	data, err := os.ReadFile(filepath.Join(w.dir, name))
-	if err != nil {
-		return err
-	}
-	return w.opt.Upload(ctx, name, 0, data)
 }

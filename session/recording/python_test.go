@@ -85,7 +85,14 @@ func TestSecondImplementationAgrees(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	for name, f := range map[string]*fixture{"sealed": sealed, "cosigned early": early, "crashed": crashed, "recovered": recovered} {
+	fromServer := newFixture(t)
+	fromServer.append(t, 9)
+	fromServer.seal(t)
+	if err := os.Remove(filepath.Join(fromServer.dir, FileCheckpoint)); err != nil {
+		t.Fatal(err)
+	}
+
+	for name, f := range map[string]*fixture{"sealed": sealed, "from the server": fromServer, "cosigned early": early, "crashed": crashed, "recovered": recovered} {
 		key := f.srv.witness.Key()
 		ours, err := Verify(f.dir, VerifyOptions{WitnessKeys: []string{key}})
 		if err != nil {

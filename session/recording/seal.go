@@ -2,9 +2,7 @@ package recording
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"time"
 )
 
@@ -79,9 +77,6 @@ func (w *Writer) deliverAll(ctx context.Context) error {
 	for {
 		err := w.deliver(ctx)
 		if err == nil {
-			err = w.uploadNotes(ctx)
-		}
-		if err == nil {
 			return nil
 		}
 		select {
@@ -91,19 +86,4 @@ func (w *Writer) deliverAll(ctx context.Context) error {
 			pause = min(2*pause, 2*time.Second)
 		}
 	}
-}
-
-// uploadNotes sends the final checkpoint and cosignature, so that the server's
-// copy is a recording by itself.
-func (w *Writer) uploadNotes(ctx context.Context) error {
-	if w.opt.Upload == nil {
-		return nil
-	}
-	for _, name := range []string{FileCheckpoint, FileCosig} {
-		err := w.uploadFile(ctx, name)
-		if err != nil && !(name == FileCosig && errors.Is(err, os.ErrNotExist)) {
-			return fmt.Errorf("uploading %s: %w", name, err)
-		}
-	}
-	return nil
 }

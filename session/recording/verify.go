@@ -116,6 +116,9 @@ func (l *loader) verify(head []byte) error {
 	if l.opt.SessionKey != "" && l.opt.SessionKey != l.head.Key {
 		return tampered(FileSession, -1, "its key is not the session's")
 	}
+	if l.checkpoint == nil && l.cosig != nil {
+		l.checkpoint = checkpointOf(l.cosig) // a witness's copy has no other
+	}
 	if l.checkpoint == nil {
 		return tampered(FileCheckpoint, -1, "there is none")
 	}

@@ -115,7 +115,7 @@ type entry struct {
 }
 
 // Create makes the recording of a session in dir, which must not hold one. It
-// writes event 0, session.opened with opt.Session; Append refuses that kind.
+// writes event 0, session.opened with opt.Session.
 // When it returns, session.json, event 0 and a first checkpoint are on disk.
 func Create(dir string, opt Options) (*Writer, error) {
 	opt, err := opt.withDefaults()
@@ -211,17 +211,22 @@ func (o Options) withDefaults() (Options, error) {
 }
 
 // Append records e and returns its sequence number once it is on disk. The
-// Writer sets Seq, Prev and, if zero, At. A done ctx ends the wait: the event
+// Writer sets Seq, Prev and, if zero, At. A bare session.opened is event 0, which
+// Create wrote. A done ctx ends the wait: the event
 // may then be in the recording although Append failed, never the other way
 // round. After a failed write every Append is ErrFailed.
 func (w *Writer) Append(ctx context.Context, e Event) (int64, error) {
 	if err := ctx.Err(); err != nil {
 		return -1, fmt.Errorf("recording event: %w", err)
 	}
-	if e.Kind == "" || e.Kind == KindSessionOpened {
-		return -1, fmt.Errorf("recording event: kind %q is not for Append; Create writes session.opened", e.Kind)
-	}
-	if e.Recovered != nil {
+	switch {
+	case e.Kind == "":
+		return -1, errors.New("recording event: it has no kind")
+	case e.Kind == KindSessionOpened && e.Session == nil:
+		return 0, nil // on disk since Create, which had the facts
+	case e.Kind == KindSessionOpened:
+		return -1, errors.New("recording event: Create wrote session.opened, with the facts of its Options")
+	case e.Recovered != nil:
 		return -1, errors.New("recording event: only Recover writes recovered")
 	}
 	en, err := w.enqueue(e)

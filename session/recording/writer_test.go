@@ -49,7 +49,7 @@ func TestAppendRefuses(t *testing.T) {
 	ctx := context.Background()
 	for _, e := range []Event{
 		{},
-		{Kind: KindSessionOpened},
+		{Kind: KindSessionOpened, Session: &SessionFacts{ID: "s2"}},
 		{Kind: kindUnheard, Recovered: &RecoveredFacts{}},
 		{Kind: KindStatement, SQL: &StatementFacts{Binds: []byte(`{`)}},
 		{Kind: KindStatement, SQL: &StatementFacts{Text: strings.Repeat("x", MaxEvent)}},

@@ -162,7 +162,10 @@ def verify(folder, witness=None):
         prev = leaf(line)
         leaves.append(prev)
 
-    checkpoint, signer, signed = read(folder, "checkpoint"), key, None
+    checkpoint, cosig = read(folder, "checkpoint"), read(folder, "cosig")
+    if checkpoint is None and cosig:
+        checkpoint = b"\n".join(cosig.split(b"\n")[:5]) + b"\n"
+    signer, signed = key, None
     recovered = last.get("recovered")
     if recovered:
         try:
@@ -179,7 +182,7 @@ def verify(folder, witness=None):
     check_root("checkpoint", note, leaves)
     size = note[0]
 
-    cosigned, cosig = 0, read(folder, "cosig")
+    cosigned = 0
     name = witness or doc.get("witness")
     if cosig and name:
         try:
