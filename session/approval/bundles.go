@@ -1,0 +1,96 @@
+package approval
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jit-access/jit/policy"
+	"github.com/jit-access/jit/session"
+)
+
+const settingPolicy = "policy"
+
+// activate stores b and makes it the bundle of all new decisions. Running
+// sessions keep the one they were opened with.
+func (s *Store) activate(ctx context.Context, w Caller, b *policy.Bundle) error {
+	digest := b.Digest()
+	err := s.checkAndRecord(ctx, w, "policy.activate", digest, func(ctx context.Context, c *change) error {
+		var current string
+		err := c.QueryRowContext(ctx, `SELECT value FROM settings WHERE name = $1`, settingPolicy).Scan(&current)
+		if err == nil && current == digest {
+			c.quiet = true
+			return nil
+		}
+		c.note("before", current)
+		if _, err := c.ExecContext(ctx, `INSERT INTO policies (digest, data, created_at, created_by) VALUES ($1, $2, $3, $4) ON CONFLICT (digest) DO NOTHING`,
+			digest, b.Format(), micros(c.now), w.Principal.ID()); err != nil {
+			return err
+		}
+		_, err = c.ExecContext(ctx, `INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, settingPolicy, digest)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	s.remember(b)
+	return nil
+}
+
+func (s *Store) remember(b *policy.Bundle) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bundles[b.Digest()] = b
+}
+
+// activeBundle is the bundle that decides now, also if another replica
+// activated it.
+func (s *Store) activeBundle(ctx context.Context, q querier) (*policy.Bundle, error) {
+	var digest string
+	if err := q.QueryRowContext(ctx, `SELECT value FROM settings WHERE name = $1`, settingPolicy).Scan(&digest); err != nil {
+		return nil, fmt.Errorf("finding the active policy: %w", err)
+	}
+	s.mu.Lock()
+	b, ok := s.bundles[digest]
+	s.mu.Unlock()
+	if ok {
+		return b, nil
+	}
+	var data []byte
+	if err := q.QueryRowContext(ctx, `SELECT data FROM policies WHERE digest = $1`, digest).Scan(&data); err != nil {
+		return nil, fmt.Errorf("reading policy %s: %w", digest, err)
+	}
+	b, err := policy.Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("reading policy %s: %w", digest, err)
+	}
+	if b.Digest() != digest {
+		return nil, fmt.Errorf("reading policy %s: its content has another digest", digest)
+	}
+	s.remember(b)
+	return b, nil
+}
+
+// pushPolicy makes data the active bundle; admins only.
+func (s *Store) pushPolicy(ctx context.Context, w Caller, data []byte) (string, error) {
+	// Checked and audited before the content is looked at.
+	if err := s.checkAndRecord(ctx, w, "policy.push", "", func(_ context.Context, c *change) error {
+		c.quiet = true
+		return s.admin(w)
+	}); err != nil {
+		return "", err
+	}
+	b, err := policy.Parse(data)
+	if err != nil {
+		return "", session.Refuse(session.ErrInvalid, "The bundle is not valid: %v", err) // the pusher's own text
+	}
+	return b.Digest(), s.activate(ctx, w, b)
+}
+
+// policyData is the active bundle's text, for anyone signed in.
+func (s *Store) policyData(ctx context.Context) (digest string, data []byte, err error) {
+	b, err := s.activeBundle(ctx, s.db.read)
+	if err != nil {
+		return "", nil, err
+	}
+	return b.Digest(), b.Format(), nil
+}

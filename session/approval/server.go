@@ -1,0 +1,219 @@
+package approval
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/jit-access/jit/session"
+	"github.com/jit-access/jit/session/secret"
+)
+
+// Config is what a Server is made of. Store, Issuer and ClientID are needed.
+type Config struct {
+	Store       *Store
+	Issuer      string   // OIDC issuer URL
+	ClientID    string   // of jit at the issuer, for jit login
+	Scopes      []string // asked for at sign-in; default openid profile email groups offline_access
+	Audiences   []string // accepted in tokens; default ClientID
+	GroupsClaim string   // default "groups"
+	PublicURL   string   // how clients reach the server; its host is accepted besides loopback
+	BehindProxy bool     // a proxy in front checks the Host header and terminates TLS
+	Version     string   // of jit
+	HTTPClient  *http.Client
+	Logger      *slog.Logger
+}
+
+// Server puts the HTTP API in front of a Store.
+type Server struct {
+	cfg      Config
+	store    *Store
+	ids      *identities
+	log      *slog.Logger
+	host     string // of PublicURL
+	api      huma.API
+	handler  http.Handler
+	stopping chan struct{} // closed by Serve: ends event streams
+}
+
+// NewServer makes a Server. It does no I/O; the issuer is discovered with the
+// first token.
+func NewServer(cfg Config) (*Server, error) {
+	switch {
+	case cfg.Store == nil:
+		return nil, errors.New("making the approval server: there is no store")
+	case cfg.Issuer == "" || cfg.ClientID == "":
+		return nil, errors.New("making the approval server: issuer and client id of the identity provider are needed")
+	}
+	if err := checkIssuer(cfg.Issuer); err != nil {
+		return nil, err
+	}
+	if len(cfg.Scopes) == 0 {
+		cfg.Scopes = []string{"openid", "profile", "email", "groups", "offline_access"}
+	}
+	if len(cfg.Audiences) == 0 {
+		cfg.Audiences = []string{cfg.ClientID}
+	}
+	if cfg.GroupsClaim == "" {
+		cfg.GroupsClaim = "groups"
+	}
+	if cfg.HTTPClient == nil {
+		cfg.HTTPClient = &http.Client{Timeout: 10 * time.Second}
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{
+		cfg: cfg, store: cfg.Store, log: cfg.Logger, stopping: make(chan struct{}),
+		ids: &identities{issuer: cfg.Issuer, audiences: cfg.Audiences, groupsClaim: cfg.GroupsClaim, hc: cfg.HTTPClient, now: cfg.Store.cfg.Now},
+	}
+	if cfg.PublicURL != "" {
+		u, err := url.Parse(cfg.PublicURL)
+		if err != nil || u.Host == "" {
+			return nil, errors.New("making the approval server: the public URL must be https://HOST")
+		}
+		s.host = u.Hostname()
+	}
+	s.handler = s.routes()
+	return s, nil
+}
+
+func checkIssuer(issuer string) error {
+	u, err := url.Parse(issuer)
+	if err != nil || u.Host == "" || u.Scheme != "https" && (u.Scheme != "http" || !loopbackHost(u.Hostname())) {
+		return fmt.Errorf("making the approval server: the issuer %q must be an https URL (plain http is for loopback only)", issuer)
+	}
+	return nil
+}
+
+// Handler is the whole API. Store.Run must run beside it.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// The limits of connections. Streams and slow answers extend the write limit.
+const (
+	readHeaderTimeout = 10 * time.Second
+	readTimeout       = 60 * time.Second
+	writeTimeout      = 3 * time.Minute // an upstream login may take its time
+	idleTimeout       = 2 * time.Minute
+	shutdownTimeout   = 5 * time.Second
+)
+
+// Serve answers on ln and does the store's background work until ctx ends, then
+// finishes what is being answered. TLS, if any, is ln's.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	srv := &http.Server{
+		Handler: s.handler, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
+		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+	}
+	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWork()
+	var g errgroup.Group
+	g.Go(func() error { return s.store.Run(work) })
+	g.Go(func() error {
+		defer stopWork() // a listener that fails takes the rest down
+		if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serving: %w", err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		select {
+		case <-ctx.Done():
+		case <-work.Done():
+			return nil
+		}
+		close(s.stopping)
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+		defer cancel()
+		if err := srv.Shutdown(end); err != nil {
+			return errors.Join(fmt.Errorf("shutting down: %w", err), srv.Close())
+		}
+		return s.store.closeQueued(end)
+	})
+	return g.Wait()
+}
+
+// caller is what authentication found out.
+type caller struct {
+	Caller
+	until time.Time // when the token ends; zero for a broker
+}
+
+type callerKey struct{}
+
+func callerOf(ctx context.Context) caller {
+	c, _ := ctx.Value(callerKey{}).(caller)
+	return c
+}
+
+// authenticate lets nobody past without a token, before anything of the body
+// is read.
+func (s *Server) authenticate(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := s.identify(r)
+		if err != nil {
+			s.log.InfoContext(r.Context(), "caller refused", "path", r.URL.Path, "error", err)
+			w.Header().Set("WWW-Authenticate", `Bearer realm="jit"`)
+			s.writeProblem(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
+	})
+}
+
+func (s *Server) identify(r *http.Request) (caller, error) {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") || token == "" || len(r.Header.Values("Authorization")) != 1 {
+		return caller{}, session.ErrSignIn
+	}
+	if strings.HasPrefix(token, brokerTokenPrefix) {
+		w, err := s.store.brokerCaller(r.Context(), secret.New(token))
+		return caller{Caller: w}, err
+	}
+	p, until, err := s.ids.verify(r.Context(), token)
+	if err != nil {
+		return caller{}, err
+	}
+	if err := s.store.sawPrincipal(r.Context(), p); err != nil {
+		return caller{}, err
+	}
+	return caller{Caller: Caller{Principal: p}, until: until}, nil
+}
+
+// guard refuses what a browser on a rebound name would send, and sets the
+// headers of every answer.
+func (s *Server) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Cache-Control", "no-store")
+		h.Set("X-Content-Type-Options", "nosniff")
+		if !s.cfg.BehindProxy && !s.hostAllowed(r.Host) {
+			s.writeProblem(w, r, session.Refuse(session.ErrForbidden, "The server is not known by this name. Use its public URL."))
+			return
+		}
+		if r.Header.Get("Origin") != "" {
+			s.writeProblem(w, r, session.Refuse(session.ErrForbidden, "The API is not for browsers."))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (s *Server) hostAllowed(hostport string) bool {
+	host := hostport
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		host = h
+	}
+	host = strings.Trim(host, "[]")
+	return loopbackHost(host) || s.host != "" && strings.EqualFold(host, s.host)
+}

@@ -1,0 +1,87 @@
+package approval
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/database"
+	_ "modernc.org/sqlite" // registers the driver
+)
+
+//go:embed schema/*.sql
+var schema embed.FS
+
+// databases are the two handles of one database: SQLite has a single writer,
+// so writes queue on one connection while readers go on beside it.
+type databases struct {
+	write *sql.DB
+	read  *sql.DB
+}
+
+// openSQLite opens, or creates with mode 0600, the database file and brings its
+// schema up to date. synchronous=FULL: what was acknowledged survives a power
+// cut.
+func openSQLite(ctx context.Context, path string) (databases, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return databases{}, fmt.Errorf("opening the database: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return databases{}, fmt.Errorf("opening the database: %w", err)
+	}
+	write, err := sql.Open("sqlite", sqliteDSN(path, "immediate"))
+	if err != nil {
+		return databases{}, fmt.Errorf("opening the database: %w", err)
+	}
+	write.SetMaxOpenConns(1)
+	if err := migrate(ctx, write); err != nil {
+		_ = write.Close()
+		return databases{}, err
+	}
+	read, err := sql.Open("sqlite", sqliteDSN(path, "deferred"))
+	if err != nil {
+		_ = write.Close()
+		return databases{}, fmt.Errorf("opening the database: %w", err)
+	}
+	read.SetMaxOpenConns(8)
+	return databases{write: write, read: read}, nil
+}
+
+func sqliteDSN(path, txlock string) string {
+	q := url.Values{
+		"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "trusted_schema(0)"},
+		"_txlock": {txlock},
+	}
+	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: filepath.ToSlash(path)}).EscapedPath(), RawQuery: q.Encode()}
+	return u.String()
+}
+
+func migrate(ctx context.Context, db *sql.DB) error {
+	files, err := fs.Sub(schema, "schema")
+	if err != nil {
+		return fmt.Errorf("reading the schema: %w", err)
+	}
+	p, err := goose.NewProvider(database.DialectSQLite3, db, files, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return fmt.Errorf("reading the schema: %w", err)
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("bringing the database schema up to date: %w", err)
+	}
+	return nil
+}
+
+func (d databases) Close() error {
+	err := d.read.Close()
+	if werr := d.write.Close(); werr != nil {
+		err = werr
+	}
+	return err
+}

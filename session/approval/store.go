@@ -1,0 +1,210 @@
+package approval
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"gocloud.dev/blob"
+	"gocloud.dev/blob/fileblob"
+	"gocloud.dev/secrets"
+
+	"github.com/jit-access/jit/policy"
+	"github.com/jit-access/jit/session/recording"
+)
+
+// Limits bound what one request, session or server may take. A zero field
+// means its default.
+type Limits struct {
+	RequestTTL  time.Duration // a request not decided by then expires; default 15 min
+	GrantTTL    time.Duration // a grant not opened by then expires; default 15 min
+	DefaultTTL  time.Duration // of a session that names none; default 1 h
+	MaxTTL      time.Duration // of a session; default 12 h
+	FirstUse    time.Duration // a session not used by then expires; default 8 h
+	WindowReuse time.Duration // of ReuseWindow; default 15 min
+	MaxLogins   int           // upstream sessions per session at once; default 64
+	MaxPending  int           // pending requests per principal; default 256
+	MaxBytes    int64         // of one recording file; default 4 GiB
+	UploadGrace time.Duration // a recording may be completed after the session's end; default 24 h
+}
+
+func (l Limits) withDefaults() Limits {
+	set := func(d *time.Duration, def time.Duration) {
+		if *d <= 0 {
+			*d = def
+		}
+	}
+	set(&l.RequestTTL, 15*time.Minute)
+	set(&l.GrantTTL, 15*time.Minute)
+	set(&l.DefaultTTL, time.Hour)
+	set(&l.MaxTTL, 12*time.Hour)
+	set(&l.FirstUse, 8*time.Hour)
+	set(&l.WindowReuse, 15*time.Minute)
+	set(&l.UploadGrace, 24*time.Hour)
+	if l.MaxLogins <= 0 {
+		l.MaxLogins = 64
+	}
+	if l.MaxPending <= 0 {
+		l.MaxPending = 256
+	}
+	if l.MaxBytes <= 0 {
+		l.MaxBytes = 4 << 30
+	}
+	return l
+}
+
+// StoreConfig is what a Store is made of. Dir and Policy are needed.
+type StoreConfig struct {
+	Dir        string         // database, sealing key and recordings; made with mode 0700
+	SecretsURL string         // gocloud.dev/secrets keeper; empty = a key file in Dir
+	Policy     *policy.Bundle // becomes the active bundle
+	AdminGroup string         // may manage connections and policy; default "jit-admins"
+	Snowflake  *http.Client   // for upstream calls; nil = a client of its own
+	Limits     Limits
+	Now        func() time.Time // nil = time.Now
+	Logger     *slog.Logger     // nil = discard
+}
+
+// DefaultAdminGroup may manage connections and policy.
+const DefaultAdminGroup = "jit-admins"
+
+// Store holds the data and the rules of the approval server. It is safe for
+// concurrent use.
+type Store struct {
+	db       databases
+	keeper   *secrets.Keeper
+	blobs    *blob.Bucket
+	witness  *recording.Witness
+	cfg      StoreConfig
+	log      *slog.Logger
+	hc       *http.Client
+	notifier *notifier
+	closing  chan struct{} // poked when upstream sessions wait to be closed
+
+	mu      sync.Mutex
+	bundles map[string]*policy.Bundle // by digest; immutable values
+}
+
+// NewStore opens, or creates, the store in cfg.Dir.
+func NewStore(cfg StoreConfig) (*Store, error) {
+	if cfg.Policy == nil {
+		return nil, errors.New("opening the store: there is no policy bundle; without one nothing can be decided")
+	}
+	if cfg.Dir == "" {
+		return nil, errors.New("opening the store: there is no data folder")
+	}
+	if cfg.AdminGroup == "" {
+		cfg.AdminGroup = DefaultAdminGroup
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	cfg.Limits = cfg.Limits.withDefaults()
+	s := &Store{
+		cfg: cfg, log: cfg.Logger, hc: cfg.Snowflake,
+		notifier: newNotifier(),
+		closing:  make(chan struct{}, 1),
+		bundles:  map[string]*policy.Bundle{cfg.Policy.Digest(): cfg.Policy},
+	}
+	if s.hc == nil {
+		s.hc = &http.Client{Transport: &http.Transport{
+			Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: 10 * time.Second,
+			ResponseHeaderTimeout: 30 * time.Second, IdleConnTimeout: 90 * time.Second, ForceAttemptHTTP2: true,
+		}}
+	}
+	if err := s.open(context.Background()); err != nil {
+		_ = s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Store) open(ctx context.Context) error {
+	dir := s.cfg.Dir
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("making the data folder: %w", err)
+	}
+	fi, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("looking at the data folder: %w", err)
+	}
+	if err := checkPrivate(dir, fi); err != nil {
+		return err
+	}
+	if s.keeper, err = openKeeper(ctx, dir, s.cfg.SecretsURL); err != nil {
+		return err
+	}
+	blobDir := filepath.Join(dir, "recordings")
+	if err := os.MkdirAll(blobDir, 0o700); err != nil {
+		return fmt.Errorf("making the recordings folder: %w", err)
+	}
+	if s.blobs, err = fileblob.OpenBucket(blobDir, &fileblob.Options{NoTempDir: true, Metadata: fileblob.MetadataDontWrite}); err != nil {
+		return fmt.Errorf("opening the recordings folder: %w", err)
+	}
+	if s.db, err = openSQLite(ctx, filepath.Join(dir, "jit.db")); err != nil {
+		return err
+	}
+	if err := s.activate(ctx, systemCaller, s.cfg.Policy); err != nil {
+		return err
+	}
+	return s.loadWitness(ctx)
+}
+
+// Close releases the store. Sessions stay as they are: another process, or the
+// next one, goes on with them.
+func (s *Store) Close() error {
+	var errs []error
+	if s.db.write != nil {
+		errs = append(errs, s.db.Close())
+	}
+	if s.blobs != nil {
+		errs = append(errs, s.blobs.Close())
+	}
+	if s.keeper != nil {
+		errs = append(errs, s.keeper.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// now is the store's clock, in the resolution that storage keeps.
+func (s *Store) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Microsecond) }
+
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func fromMicros(us int64) time.Time {
+	if us == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(us).UTC()
+}
+
+// newID returns prefix and 128 random bits. Ids are not secrets, but they must
+// not be guessable either.
+func newID(prefix string) string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // crypto/rand.Read never fails
+	return prefix + "_" + base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// querier is a transaction or a read handle.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
