@@ -4,6 +4,14 @@
 package jit
 
 import (
+	_ "charm.land/bubbles/v2/help"
+	_ "charm.land/bubbles/v2/key"
+	_ "charm.land/bubbles/v2/list"
+	_ "charm.land/bubbles/v2/progress"
+	_ "charm.land/bubbles/v2/spinner"
+	_ "charm.land/bubbles/v2/table"
+	_ "charm.land/bubbles/v2/textarea"
+	_ "charm.land/bubbles/v2/textinput"
 	_ "charm.land/bubbles/v2/viewport"
 	_ "charm.land/bubbletea/v2"
 	_ "charm.land/lipgloss/v2"
