@@ -1,0 +1,215 @@
+package replay
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/jit-access/jit/session/recording"
+)
+
+// Outcome is how a statement ended. The zero value is OutcomeOpen.
+type Outcome uint8
+
+// The outcomes of a statement.
+const (
+	OutcomeOpen      Outcome = iota // no end is recorded
+	OutcomeForwarded                // sent, and no answer is recorded
+	OutcomeRan
+	OutcomeFailed // upstream refused it
+	OutcomeRefused
+	OutcomeAborted
+)
+
+var outcomeNames = [...]string{"open", "forwarded", "ran", "failed", "refused", "aborted"}
+
+// String returns the outcome in one word.
+func (o Outcome) String() string {
+	if int(o) < len(outcomeNames) {
+		return outcomeNames[o]
+	}
+	return outcomeNames[OutcomeOpen]
+}
+
+// Entry is one row of the timeline: a statement, or something else that
+// happened in the session.
+type Entry struct {
+	Kind      recording.Kind // KindStatement, or that of the only event
+	Number    int            // of the statement, from 1; 0 for other entries
+	ID        string         // of the statement
+	At        time.Time
+	Until     time.Time // of its last event
+	Verdict   string    // allow, hold or deny; empty for other entries
+	Decision  string    // approved, denied, expired, withdrawn; empty if nobody was asked
+	Outcome   Outcome
+	Masked    bool
+	Describe  bool   // the driver only asked for the columns
+	Title     string // one line, made visible and cut
+	Unsigned  bool   // some of it is not covered by the session's own key
+	Truncated bool   // Title was cut
+	Events    []int32
+}
+
+// Statement reports whether the entry is a statement.
+func (e Entry) Statement() bool { return e.Kind == recording.KindStatement }
+
+// Held reports whether a human was asked.
+func (e Entry) Held() bool { return e.Verdict == "hold" }
+
+// Denied reports whether the agent was told no, by the policy or by a human.
+func (e Entry) Denied() bool {
+	return e.Verdict == "deny" || e.Decision == "denied" || e.Outcome == OutcomeRefused
+}
+
+// Batch is a part of a recording on its way into an Index.
+type Batch struct {
+	from, to int64
+	digests  []digest
+}
+
+// digest is what the index needs of one event.
+type digest struct {
+	Kind      recording.Kind `json:"kind"`
+	At        time.Time      `json:"at"`
+	Statement string         `json:"statement"`
+	Note      string         `json:"note"`
+	SQL       *struct {
+		Text     string `json:"text"`
+		Verdict  string `json:"verdict"`
+		Describe bool   `json:"describe"`
+	} `json:"sql"`
+	Decision *struct {
+		Outcome string `json:"outcome"`
+	} `json:"decision"`
+	Login *struct {
+		Driver  string `json:"driver"`
+		Version string `json:"version"`
+		OK      bool   `json:"ok"`
+		Why     string `json:"why"`
+	} `json:"login"`
+	Result *struct {
+		Error  string   `json:"error"`
+		Masked []string `json:"masked"`
+	} `json:"result"`
+	Agent   *recording.AgentFacts `json:"agent"`
+	Session *struct {
+		End string `json:"end"`
+	} `json:"session"`
+	cut bool // SQL.Text is only the beginning
+}
+
+// Read reads up to n events from event number from on. It does the I/O, so that
+// adding a Batch to an Index does none.
+func (r *Recording) Read(from int64, n int) (Batch, error) {
+	b := Batch{from: from, to: min(from+int64(n), r.reader.Len())}
+	b.digests = make([]digest, 0, max(0, b.to-b.from))
+	for seq := from; seq < b.to; seq++ {
+		line, err := r.reader.Line(seq)
+		if err != nil {
+			return Batch{}, err
+		}
+		var d digest
+		if err := json.NewDecoder(bytes.NewReader(line)).Decode(&d); err != nil {
+			return Batch{}, fmt.Errorf("reading event %d: %w", seq, err)
+		}
+		if d.SQL != nil {
+			d.SQL.Text, d.cut = head(d.SQL.Text) // do not keep a megabyte for a title
+		}
+		b.digests = append(b.digests, d)
+	}
+	return b, nil
+}
+
+// Index is the timeline: entries in order of their first event. The zero value
+// is empty. It is not safe for concurrent use.
+type Index struct {
+	Entries    []Entry
+	Statements int
+	byID       map[string]int
+	next       int64
+}
+
+// Next is the event number the next Batch has to begin with.
+func (x *Index) Next() int64 { return x.next }
+
+// Index reads the whole recording.
+func (r *Recording) Index() (*Index, error) {
+	x := &Index{}
+	for x.next < r.reader.Len() {
+		b, err := r.Read(x.next, 4096)
+		if err != nil {
+			return nil, err
+		}
+		x.Add(b, r.Report().Signed)
+	}
+	return x, nil
+}
+
+// Add adds a batch; one that does not begin at Next is ignored. signed is
+// Report.Signed.
+func (x *Index) Add(b Batch, signed int64) {
+	if b.from != x.next {
+		return
+	}
+	if x.byID == nil {
+		x.byID = map[string]int{}
+	}
+	for i, d := range b.digests {
+		seq := b.from + int64(i)
+		e := x.entry(d)
+		e.Events = append(e.Events, int32(seq))
+		e.Unsigned = e.Unsigned || seq >= signed
+		e.Until = d.At
+		e.apply(d)
+	}
+	x.next = b.to
+}
+
+// entry is the one that an event belongs to, made if need be. Events of a
+// statement whose own event is missing still get one.
+func (x *Index) entry(d digest) *Entry {
+	if d.Statement != "" {
+		if i, ok := x.byID[d.Statement]; ok {
+			return &x.Entries[i]
+		}
+		x.byID[d.Statement] = len(x.Entries)
+		x.Statements++
+		x.Entries = append(x.Entries, Entry{Kind: recording.KindStatement, Number: x.Statements, ID: d.Statement, At: d.At})
+	} else {
+		x.Entries = append(x.Entries, Entry{Kind: d.Kind, At: d.At})
+	}
+	return &x.Entries[len(x.Entries)-1]
+}
+
+func (e *Entry) apply(d digest) {
+	switch d.Kind {
+	case recording.KindStatement:
+		if d.SQL != nil {
+			e.Verdict, e.Describe = VisibleLine(d.SQL.Verdict), d.SQL.Describe
+			e.setTitle(d.SQL.Text)
+			e.Truncated = e.Truncated || d.cut
+		}
+	case recording.KindDecision:
+		if d.Decision != nil {
+			e.Decision = VisibleLine(d.Decision.Outcome)
+		}
+	case recording.KindForwarded:
+		e.Outcome = OutcomeForwarded
+	case recording.KindRefused:
+		e.Outcome = OutcomeRefused
+	case recording.KindAborted:
+		e.Outcome = OutcomeAborted
+	case recording.KindResult:
+		e.Outcome = OutcomeRan
+		if d.Result != nil {
+			e.Masked = len(d.Result.Masked) > 0
+			if d.Result.Error != "" {
+				e.Outcome = OutcomeFailed
+			}
+		}
+	}
+	if !e.Statement() {
+		e.setTitle(d.title())
+	}
+}
