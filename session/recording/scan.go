@@ -3,9 +3,11 @@ package recording
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"strconv"
 
@@ -51,36 +53,51 @@ type scanner struct {
 	tree   *tree
 	last   tlog.Hash // leaf hash of the last event, or of session.json before event 0
 	rebase bool      // take event 0's prev as it is
+	hash   hash.Hash
+	head   []byte
 }
 
 func newScanner(r io.Reader, offset int64, t *tree, last tlog.Hash) *scanner {
-	return &scanner{r: bufio.NewReaderSize(r, 256<<10), offset: offset, tree: t, last: last}
+	return &scanner{r: bufio.NewReaderSize(r, 256<<10), offset: offset, tree: t, last: last, hash: sha256.New()}
 }
 
-// next returns the next line without its newline, valid until the next call.
-// The error is io.EOF after the last line, errTorn, a *TamperError, or what the
-// reader returned.
-func (s *scanner) next() ([]byte, error) {
-	line, err := s.read()
-	if err != nil {
-		return nil, err
+// next returns the next line without its newline, and what follows its prev,
+// both valid until the next call. The error is io.EOF after the last line,
+// errTorn, a *TamperError, or what the reader returned.
+func (s *scanner) next() (line, rest []byte, err error) {
+	if line, err = s.read(); err != nil {
+		return nil, nil, err
 	}
-	seq, prev, _, ok := splitHeader(line)
+	// The header can only be one: comparing it is cheaper than parsing it.
+	s.head = appendHeader(s.head[:0], s.tree.size, s.last)
+	if bytes.HasPrefix(line, s.head) {
+		rest = line[len(s.head):]
+	} else if rest, err = s.explain(line); err != nil {
+		return nil, nil, err
+	}
+	s.hash.Reset()
+	s.hash.Write([]byte{0}) // hash.Hash never returns an error
+	s.hash.Write(line)
+	s.hash.Sum(s.last[:0])
+	s.tree.add(s.last)
+	s.offset += int64(len(line)) + 1
+	return line, rest, nil
+}
+
+// explain says what is wrong with a line that does not begin as expected.
+func (s *scanner) explain(line []byte) ([]byte, error) {
+	seq, _, rest, ok := splitHeader(line)
 	switch {
 	case !ok:
 		return nil, tampered(FileEvents, s.tree.size, "the line does not begin as an event does")
 	case seq != s.tree.size:
 		return nil, tampered(FileEvents, s.tree.size, "event %d stands in its place", seq)
-	case prev != s.last && !(s.rebase && seq == 0):
-		if seq == 0 {
-			return nil, tampered(FileSession, 0, "it is not the file that event 0 was written for")
-		}
-		return nil, tampered(FileEvents, seq-1, "event %d was written after a different line", seq)
+	case seq == 0 && s.rebase:
+		return rest, nil
+	case seq == 0:
+		return nil, tampered(FileSession, 0, "it is not the file that event 0 was written for")
 	}
-	s.last = tlog.RecordHash(line)
-	s.tree.add(s.last)
-	s.offset += int64(len(line)) + 1
-	return line, nil
+	return nil, tampered(FileEvents, seq-1, "event %d was written after a different line", seq)
 }
 
 func (s *scanner) read() ([]byte, error) {
@@ -152,14 +169,10 @@ func splitHeader(line []byte) (seq int64, prev tlog.Hash, rest []byte, ok bool) 
 	return seq, prev, b[hashText+len(headEnd):], true
 }
 
-// kindOf reads the kind of a line whose header was checked, without decoding
-// the rest; empty if the line is not an event.
-func kindOf(line []byte) Kind {
-	_, _, rest, ok := splitHeader(line)
-	if !ok {
-		return ""
-	}
-	rest, ok = bytes.CutPrefix(rest, []byte(`"at":"`))
+// kindOf reads the kind from what follows a line's prev, without decoding the
+// event; empty if that is not one.
+func kindOf(rest []byte) Kind {
+	rest, ok := bytes.CutPrefix(rest, []byte(`"at":"`))
 	if !ok {
 		return ""
 	}

@@ -158,7 +158,7 @@ func (l *loader) scan(first tlog.Hash) error {
 	s := newScanner(io.NewSectionReader(l.file, 0, math.MaxInt64), 0, &l.tree, first)
 	l.offsets = append(l.offsets, 0)
 	for {
-		line, err := s.next()
+		line, rest, err := s.next()
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
@@ -173,16 +173,15 @@ func (l *loader) scan(first tlog.Hash) error {
 		if _, ok := l.roots[l.tree.size]; ok {
 			l.roots[l.tree.size] = l.tree.root()
 		}
-		if err := l.see(line); err != nil {
+		if err := l.see(line, kindOf(rest)); err != nil {
 			return err
 		}
 	}
 }
 
 // see keeps session.ended the last event: only a recovery may follow it.
-func (l *loader) see(line []byte) error {
+func (l *loader) see(line []byte, kind Kind) error {
 	seq := l.tree.size - 1
-	kind := kindOf(line)
 	if (seq == 0) != (kind == KindSessionOpened) {
 		return tampered(FileEvents, seq, "session.opened stands at the beginning and nowhere else")
 	}

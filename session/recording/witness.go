@@ -135,14 +135,14 @@ func (w *Witness) Observe(o Observation) (state, cosigned []byte, err error) {
 	scan := newScanner(o.Events, s.Offset, &tree{s.Size, s.Peaks}, s.Last)
 	scan.rebase = s.Size == 0 // the first event's prev is the hash of session.json, which a reader checks
 	for scan.tree.size < size {
-		line, err := scan.next()
+		line, rest, err := scan.next()
 		switch {
 		case errors.Is(err, io.EOF), errors.Is(err, errTorn):
 			return nil, nil, fmt.Errorf("witnessing event %d of %d: %w", scan.tree.size, size, ErrIncomplete)
 		case err != nil:
 			return nil, nil, err
 		}
-		if err := s.see(line, scan.tree.size-1, o.Recovery); err != nil {
+		if err := s.see(line, kindOf(rest), scan.tree.size-1, o.Recovery); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -173,8 +173,8 @@ func (w *Witness) Observe(o Observation) (state, cosigned []byte, err error) {
 
 // see keeps session.ended the last event: only a recovery may follow it, and
 // only if the caller allows one.
-func (s *witnessState) see(line []byte, seq int64, recovery bool) error {
-	if kindOf(line) != KindSessionEnded {
+func (s *witnessState) see(line []byte, kind Kind, seq int64, recovery bool) error {
+	if kind != KindSessionEnded {
 		if s.Ended {
 			return tampered(FileEvents, seq, "it comes after session.ended")
 		}
