@@ -67,7 +67,8 @@ func (s *Server) routes() http.Handler {
 
 type body[T any] struct{ Body T }
 
-type idParam struct {
+// IDParam is exported because huma fills embedded fields by reflection.
+type IDParam struct {
 	ID string `path:"id" maxLength:"64"`
 }
 
@@ -142,12 +143,12 @@ type choiceDoc struct {
 }
 
 type decideInput struct {
-	idParam
+	IDParam
 	Body choiceDoc
 }
 
 type redeemInput struct {
-	idParam
+	IDParam
 	Body struct {
 		Digest string `json:"digest" maxLength:"64"`
 	}
@@ -175,7 +176,7 @@ func (s *Server) requestRoutes() {
 			return &body[requestsDoc]{out}, nil
 		})
 	handle(s, http.MethodGet, "/v1/requests/{id}", "request", "One request", maxBody,
-		func(ctx context.Context, w Caller, in *idParam) (*body[requestDoc], error) {
+		func(ctx context.Context, w Caller, in *IDParam) (*body[requestDoc], error) {
 			return requestBody(s.store.request(ctx, w, in.ID))
 		})
 	handle(s, http.MethodPost, "/v1/requests/{id}/decisions", "decide", "Approve or deny", maxBody,
@@ -191,7 +192,7 @@ func (s *Server) requestRoutes() {
 			return requestBody(s.store.decide(ctx, w, in.ID, session.Choice{Outcome: outcome, Reuse: reuse, Reason: in.Body.Reason, Digest: in.Body.Digest}))
 		})
 	handle(s, http.MethodPost, "/v1/requests/{id}/withdraw", "withdraw", "Take back one's own request", maxBody,
-		func(ctx context.Context, w Caller, in *idParam) (*struct{}, error) {
+		func(ctx context.Context, w Caller, in *IDParam) (*struct{}, error) {
 			return nil, s.store.withdraw(ctx, w, in.ID)
 		})
 	handle(s, http.MethodPost, "/v1/requests/{id}/redeem", "redeem", "Use an approval (brokers)", maxBody,
@@ -230,14 +231,14 @@ type sessionsDoc struct {
 }
 
 type reasonInput struct {
-	idParam
+	IDParam
 	Body struct {
 		Reason string `json:"reason,omitempty" maxLength:"4096"`
 	}
 }
 
 type upstreamParam struct {
-	idParam
+	IDParam
 	Upstream string `path:"upstream" maxLength:"64"`
 }
 
@@ -293,7 +294,7 @@ func (s *Server) sessionRoutes() {
 			return &body[sessionsDoc]{out}, nil
 		})
 	handle(s, http.MethodGet, "/v1/sessions/{id}", "session", "One session", maxBody,
-		func(ctx context.Context, w Caller, in *idParam) (*body[sessionDoc], error) {
+		func(ctx context.Context, w Caller, in *IDParam) (*body[sessionDoc], error) {
 			ses, err := s.store.session(ctx, w, in.ID)
 			if err != nil {
 				return nil, err
@@ -305,11 +306,11 @@ func (s *Server) sessionRoutes() {
 			return nil, s.store.revoke(ctx, w, in.ID, in.Body.Reason)
 		})
 	handle(s, http.MethodPost, "/v1/sessions/{id}/close", "close", "End a session in good order (its broker)", maxBody,
-		func(ctx context.Context, w Caller, in *idParam) (*struct{}, error) {
+		func(ctx context.Context, w Caller, in *IDParam) (*struct{}, error) {
 			return nil, s.store.closeSession(ctx, w, in.ID)
 		})
 	handle(s, http.MethodPost, "/v1/sessions/{id}/upstreams", "openUpstream", "Log in to Snowflake (its broker)", maxBody,
-		func(ctx context.Context, w Caller, in *idParam) (*body[upstreamDoc], error) {
+		func(ctx context.Context, w Caller, in *IDParam) (*body[upstreamDoc], error) {
 			return upstreamBody(s.store.openUpstream(ctx, w, in.ID))
 		})
 	handle(s, http.MethodPost, "/v1/sessions/{id}/upstreams/{upstream}/renew", "renewUpstream", "Renew a session token (its broker)", maxBody,
@@ -323,7 +324,7 @@ func (s *Server) sessionRoutes() {
 }
 
 type checkpointInput struct {
-	idParam
+	IDParam
 	Body struct {
 		Checkpoint []byte `json:"checkpoint" doc:"signed note"`
 	}
@@ -338,7 +339,7 @@ type filesDoc struct {
 }
 
 type uploadInput struct {
-	idParam
+	IDParam
 	File    string `path:"file" maxLength:"64"`
 	Offset  int64  `query:"offset" minimum:"0"`
 	RawBody []byte `contentType:"application/octet-stream"`
@@ -358,7 +359,7 @@ func (s *Server) recordingRoutes(mux *http.ServeMux) {
 			return nil, s.store.upload(ctx, w, in.ID, in.File, in.Offset, in.RawBody)
 		})
 	handle(s, http.MethodGet, "/v1/sessions/{id}/recording", "recordingFiles", "What is stored of a recording", maxBody,
-		func(ctx context.Context, w Caller, in *idParam) (*body[filesDoc], error) {
+		func(ctx context.Context, w Caller, in *IDParam) (*body[filesDoc], error) {
 			files, err := s.store.recordingFilesOf(ctx, w, in.ID)
 			if err != nil {
 				return nil, err

@@ -28,7 +28,7 @@ type Limits struct {
 	RequestTTL  time.Duration // a request not decided by then expires; default 15 min
 	GrantTTL    time.Duration // a grant not opened by then expires; default 15 min
 	DefaultTTL  time.Duration // of a session that names none; default 1 h
-	MaxTTL      time.Duration // of a session; default 12 h
+	MaxTTL      time.Duration // of a session, whatever the policy says; default 7 days
 	FirstUse    time.Duration // a session not used by then expires; default 8 h
 	WindowReuse time.Duration // of ReuseWindow; default 15 min
 	MaxLogins   int           // upstream sessions per session at once; default 64
@@ -46,7 +46,7 @@ func (l Limits) withDefaults() Limits {
 	set(&l.RequestTTL, 15*time.Minute)
 	set(&l.GrantTTL, 15*time.Minute)
 	set(&l.DefaultTTL, time.Hour)
-	set(&l.MaxTTL, 12*time.Hour)
+	set(&l.MaxTTL, 7*24*time.Hour)
 	set(&l.FirstUse, 8*time.Hour)
 	set(&l.WindowReuse, 15*time.Minute)
 	set(&l.UploadGrace, 24*time.Hour)
