@@ -1,0 +1,241 @@
+package tui
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
+
+	"github.com/jit-access/jit/session"
+)
+
+const (
+	labelColumn = 14
+	indent      = 2
+)
+
+func (m *review) maxScroll() int {
+	req, ok := m.current()
+	if !ok {
+		return 0
+	}
+	return max(len(m.detailLines(req))-m.bodyHeight(), 0)
+}
+
+// unread reports whether part of the statement has not been on the screen
+// since the request was opened.
+func (m *review) unread(req session.Request) bool {
+	return m.detailPaper(req).statementEnd > max(m.seen, m.scroll+m.bodyHeight())
+}
+
+// detailLines is everything a reviewer judges by, what decides first.
+func (m *review) detailLines(req session.Request) []string { return m.detailPaper(req).lines }
+
+func (m *review) detailPaper(req session.Request) paper {
+	p := paper{style: m.style, width: m.width}
+	r := riskOf(req)
+	now := m.clock()
+	p.line(r.style(m.style).Render(r.glyph()+" "+r.word()+" risk") + "  " + m.style.strong.Render(oneLine(whoIs(req))))
+	p.line(m.style.dim.Render(fmt.Sprintf("%s · asked %s ago · %s left · %s", oneLine(req.ID), span(now.Sub(req.CreatedAt)), span(req.ExpiresAt.Sub(now)), needs(req))))
+	if req.Principal.ID() == m.viewer.ID() {
+		p.line(m.style.warn.Render("You asked for this yourself: somebody else must decide."))
+	}
+	p.gap()
+	if req.Kind == session.RequestStatement {
+		p.heading("Statement, as it will be sent")
+		p.numbered(req.Case.Canonical)
+		p.field("binds", req.Case.Binds)
+		p.statementEnd = len(p.lines)
+		p.gap()
+	}
+	p.heading("Why a person must decide")
+	p.field("rule", req.Rule)
+	p.field("because", req.RuleText)
+	p.field("they say", req.Reason)
+	p.gap()
+	if req.Kind == session.RequestStatement {
+		c := req.Case
+		p.heading("What it touches")
+		p.list("kind", c.Kinds)
+		p.list("reads", c.Reads)
+		p.list("writes", c.Writes)
+		p.list("classes", c.Classes)
+		p.list("functions", c.Functions)
+		p.listStyled("not understood", c.Unknown, m.style.bad.Render)
+		p.list("columns", c.Lineage)
+		p.field("estimate", c.Estimate)
+		p.gap()
+		p.heading("Where it runs")
+		p.field("session", c.SessionID)
+		p.field("role", c.Role)
+		p.field("warehouse", c.Warehouse)
+		p.field("database", joinNonEmpty(".", c.Database, c.Schema))
+	} else {
+		p.heading("What it opens")
+		p.field("connection", req.Scope.Connection)
+		p.field("role", req.Scope.Role)
+		p.field("warehouse", req.Scope.Warehouse)
+		p.field("database", joinNonEmpty(".", req.Scope.Database, req.Scope.Schema))
+		p.field("for", span(req.Scope.TTL)+", from first use")
+	}
+	p.gap()
+	p.heading("Who asks")
+	p.field("person", req.Principal.Display())
+	p.field("groups", strings.Join(req.Principal.Groups, ", "))
+	p.field("agent", agentOf(req.Agent))
+	p.field("on", joinNonEmpty(", jit ", req.Agent.Host, req.Agent.Version))
+	if len(req.Decisions) > 0 {
+		p.gap()
+		p.heading("Decided so far")
+		for _, d := range req.Decisions {
+			p.field(d.Outcome.String(), fmt.Sprintf("%s, %s ago: %s", d.Reviewer.Display(), span(now.Sub(d.At)), d.Reason))
+		}
+	}
+	return p
+}
+
+func whoIs(req session.Request) string {
+	if req.Kind == session.RequestSession {
+		return req.Principal.Display() + " asks for a session"
+	}
+	return req.Principal.Display() + " asks to run a statement"
+}
+
+func needs(req session.Request) string {
+	who := "any reviewer"
+	if len(req.Reviewers) > 0 {
+		who = "one of " + oneLine(strings.Join(req.Reviewers, ", "))
+	}
+	if req.Approvals > 1 {
+		return fmt.Sprintf("%d of %d approvals, by %s", approvals(req), req.Approvals, who)
+	}
+	return "decided by " + who
+}
+
+func joinNonEmpty(sep string, parts ...string) string {
+	var kept []string
+	for _, s := range parts {
+		if s != "" {
+			kept = append(kept, s)
+		}
+	}
+	return strings.Join(kept, sep)
+}
+
+// paper collects the lines of the detail. All text given to it may be anyone's.
+type paper struct {
+	style style
+	width int
+	lines []string
+	// statementEnd is the number of lines up to the end of the statement.
+	statementEnd int
+}
+
+func (p *paper) line(styled string) { p.lines = append(p.lines, styled) }
+func (p *paper) gap()               { p.line("") }
+func (p *paper) heading(s string)   { p.line(p.style.heading.Render(s)) }
+
+func (p *paper) field(label, value string) {
+	if value != "" {
+		p.listStyled(label, []string{value}, nil)
+	}
+}
+
+func (p *paper) list(label string, values []string) { p.listStyled(label, values, nil) }
+
+// listStyled writes values one below the other, wrapped beside their label.
+func (p *paper) listStyled(label string, values []string, render func(...string) string) {
+	width := max(p.width-indent-labelColumn-1, 10)
+	head := label
+	if ansi.StringWidth(label) > labelColumn {
+		p.line(strings.Repeat(" ", indent) + p.style.dim.Render(label))
+		head = ""
+	}
+	if len(values) == 0 && head == "" {
+		p.lines = p.lines[:len(p.lines)-1] // a label without values says nothing
+	}
+	for _, v := range values {
+		for _, l := range textLines(v, width) {
+			if render != nil {
+				l = render(l)
+			}
+			p.line(strings.Repeat(" ", indent) + p.style.dim.Render(pad(head, labelColumn)) + " " + l)
+			head = ""
+		}
+	}
+}
+
+// numbered writes text with line numbers, so that reviewers can talk about it.
+func (p *paper) numbered(text string) {
+	const gutter = 4
+	for i, line := range strings.Split(strings.ReplaceAll(text, "\r\n", "\n"), "\n") {
+		number := fmt.Sprintf("%*d", gutter, i+1)
+		wrapped := textLines(line, max(p.width-gutter-2, 10))
+		if len(wrapped) == 0 {
+			wrapped = []string{""}
+		}
+		for _, l := range wrapped {
+			p.line(p.style.dim.Render(number) + "  " + l)
+			number = strings.Repeat(" ", gutter)
+		}
+	}
+}
+
+// questionLines asks for the reason, then for the yes.
+func (m *review) questionLines(req session.Request) []string {
+	q := m.question
+	p := paper{style: m.style, width: m.width}
+	r := riskOf(req)
+	verb := m.style.bad.Render(q.act.verb())
+	if q.act == actApprove {
+		verb = m.style.good.Render(q.act.verb())
+	}
+	p.line(verb + " " + oneLine(req.ID) + "  " + r.style(m.style).Render(r.glyph()+" "+r.word()+" risk") + "  " + m.style.dim.Render(span(req.ExpiresAt.Sub(m.clock()))+" left"))
+	p.gap()
+	p.field("who", whoOf(req))
+	if req.Kind == session.RequestSession {
+		p.field("what", "session: "+scopeWords(req.Scope))
+	} else {
+		p.preview(req.Case.Canonical, max(m.bodyHeight()-12, 1))
+	}
+	p.gap()
+	if q.act == actApprove {
+		p.field("allow it", reuseWords(q.reuse))
+		if len(q.reuses) > 1 && !q.confirm {
+			var choices []string
+			for _, x := range q.reuses {
+				mark := "( ) "
+				if x == q.reuse {
+					mark = "(*) "
+				}
+				choices = append(choices, mark+reuseWords(x))
+			}
+			p.lines = p.lines[:len(p.lines)-1]
+			p.list("allow it", choices)
+		}
+	}
+	if q.confirm {
+		p.field("reason", q.reason.value())
+		p.gap()
+		p.line("  " + m.style.strong.Render(q.act.question()) + "  y = yes, anything else = " + m.style.strong.Render("No"))
+		if q.act == actRevoke {
+			p.line("  " + m.style.dim.Render("Its statements stop at once; this cannot be taken back."))
+			return p.lines
+		}
+		p.line("  " + m.style.dim.Render(fmt.Sprintf("After a yes you have %d s to take it back.", int(undoTime/time.Second))))
+		return p.lines
+	}
+	p.line(strings.Repeat(" ", indent) + m.style.dim.Render(pad("reason", labelColumn)) + " " + q.reason.view(m.style, max(m.width-indent-labelColumn-1, 10)))
+	return p.lines
+}
+
+// preview shows the head of a statement and says how much is not shown.
+func (p *paper) preview(text string, most int) {
+	before := len(p.lines)
+	p.numbered(text)
+	if extra := len(p.lines) - before - most; extra > 0 {
+		p.lines = p.lines[:before+most]
+		p.line(p.style.warn.Render(fmt.Sprintf("      … %d more lines, shown before you pressed the key", extra)))
+	}
+}
