@@ -2,10 +2,11 @@
 # and, for the latter, the parts that .ci/parts.sh prepares in .cache/.
 
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GORELEASER    := github.com/goreleaser/goreleaser/v2@v2.16.0
 PLATFORMS     := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 FUZZTIME      ?= 10s
 
-.PHONY: demo test build cross bench fuzz lint clean
+.PHONY: demo test build cross bench fuzz lint release-check clean
 
 ## demo: see jit at work, with no account and no configuration
 demo:
@@ -35,6 +36,10 @@ fuzz:
 ## lint: golangci-lint with .golangci.yml
 lint:
 	@go run $(GOLANGCI_LINT) run ./...
+
+## release-check: .goreleaser.yaml is valid (building the checker takes minutes)
+release-check:
+	@go run $(GORELEASER) check
 
 ## clean: what the tasks above made
 clean:

@@ -27,7 +27,7 @@ import (
 )
 
 func main() {
-	t := tally{seen: map[test]string{}, output: map[test][]string{}}
+	t := tally{seen: map[testID]string{}, output: map[testID][]string{}}
 	if err := t.read(os.Stdin, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "count:", err)
 		os.Exit(1)
@@ -37,8 +37,8 @@ func main() {
 	}
 }
 
-// test names a test; Name is empty for the package itself.
-type test struct{ Package, Name string }
+// testID names a test; Name is empty for the package itself.
+type testID struct{ Package, Name string }
 
 // event is a line of go test -json, as far as it matters here.
 type event struct {
@@ -49,8 +49,8 @@ type event struct {
 }
 
 type tally struct {
-	seen   map[test]string // the last of pass, fail, skip
-	output map[test][]string
+	seen   map[testID]string // the last of pass, fail, skip
+	output map[testID][]string
 	failed int // in the run being read
 }
 
@@ -69,7 +69,7 @@ func (t *tally) read(r io.Reader, progress io.Writer) error {
 }
 
 func (t *tally) take(e event, progress io.Writer) {
-	at := test{cmp.Or(e.Package, e.ImportPath), e.Test}
+	at := testID{cmp.Or(e.Package, e.ImportPath), e.Test}
 	switch e.Action {
 	case "output", "build-output":
 		t.output[at] = append(t.output[at], e.Output)
@@ -81,7 +81,7 @@ func (t *tally) take(e event, progress io.Writer) {
 	case "fail":
 		t.seen[at] = e.Action
 		t.failed++
-		t.output[at] = append(t.output[at], t.output[test{Package: e.FailedBuild}]...)
+		t.output[at] = append(t.output[at], t.output[testID{Package: e.FailedBuild}]...)
 	case "exit":
 		if t.failed == 0 && e.Output != "exit status 0\n" {
 			t.seen[at] = "fail"
@@ -96,7 +96,7 @@ func (t *tally) take(e event, progress io.Writer) {
 }
 
 func (t *tally) report(w io.Writer) bool {
-	order := slices.SortedFunc(maps.Keys(t.seen), func(a, b test) int {
+	order := slices.SortedFunc(maps.Keys(t.seen), func(a, b testID) int {
 		return cmp.Or(cmp.Compare(a.Package, b.Package), cmp.Compare(a.Name, b.Name))
 	})
 	blamed := map[string]bool{} // packages with a failed test of their own

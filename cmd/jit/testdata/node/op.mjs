@@ -3,14 +3,16 @@
 // refresh tokens, a groups claim in the ID token, and the package's own sign-in
 // pages, where any login name is the account id.
 //
-// Usage: PORT=n [ID_TOKEN_TTL=seconds] node op.mjs
+// Usage: PORT=n [ISSUER=url] node op.mjs
 // Prints "op ready ISSUER" once it listens on 127.0.0.1.
 import { Provider } from 'oidc-provider';
 
 const port = Number(process.env.PORT);
-const issuer = `http://127.0.0.1:${port}`;
+// A front may stand before it; it then passes the Host header on.
+const issuer = process.env.ISSUER || `http://127.0.0.1:${port}`;
 const users = {
-  alice: { email: 'alice@example.test', groups: ['analysts'], name: 'Alice Analyst' },
+  alice: { email: 'alice@example.test', groups: ['analysts', 'jit-unattended'], name: 'Alice Analyst' },
+  dora: { email: 'dora@example.test', groups: ['analysts'], name: 'Dora Analyst' },
   bob: { email: 'bob@example.test', groups: ['approvers', 'jit-admins'], name: 'Bob Approver' },
   carol: { email: 'carol@example.test', groups: ['approvers'], name: 'Carol Approver' },
   mallory: { email: 'mallory@example.test', groups: [], name: 'Mallory Nobody' },
@@ -41,7 +43,7 @@ const provider = new Provider(issuer, {
   ttl: {
     DeviceCode: 120,
     AccessToken: 300,
-    IdToken: Number(process.env.ID_TOKEN_TTL || 300),
+    IdToken: 300,
     RefreshToken: 3600,
     Session: 3600,
     Grant: 3600,

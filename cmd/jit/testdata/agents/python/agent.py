@@ -44,11 +44,18 @@ def text(value):
 def query(conn, step):
     cur = conn.cursor()
     try:
-        args = {}
-        if step.get("cancel_after_ms"):
-            # The driver's own way to cancel: a timer that sends an abort.
-            args["timeout"] = max(1, round(step["cancel_after_ms"] / 1000))
-        cur.execute(step["sql"], step.get("binds") or None, **args)
+        cancel = step.get("cancel_after_ms", 0) / 1000
+        if not cancel:
+            cur.execute(step["sql"], step.get("binds") or None)
+        elif snowflake.connector.__version__.startswith("4."):
+            # 4.x cancels by a timer of its own, which sends an abort.
+            cur.execute(step["sql"], timeout=max(1, round(cancel)))
+        else:
+            # 5.x cannot interrupt execute(); what it can abort is asynchronous.
+            qid = cur.execute_async(step["sql"])["queryId"]
+            time.sleep(cancel)
+            cur.abort_query(qid)
+            cur.get_results_from_sfqid(qid)
         columns = [{"name": d[0], "type": str(d[1])} for d in cur.description or []]
         return columns, [[text(v) for v in row] for row in cur.fetchall()]
     finally:
