@@ -75,3 +75,7 @@ func allReads(kinds []string) bool {
 		return !strings.HasPrefix(k, "SHOW_") && !strings.HasPrefix(k, "DESCRIBE_")
 	})
 }
+
+// RiskWord is the grade the review screen gives a request: low, medium, high
+// or severe.
+func RiskWord(req session.Request) string { return riskOf(req).word() }

@@ -1,0 +1,96 @@
+package cmd
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jit-access/jit/session"
+)
+
+// queueDesk is a desk one can only read.
+type queueDesk struct {
+	session.Desk
+	requests []session.Request
+	err      error
+}
+
+func (q queueDesk) Pending(context.Context, session.Filter) ([]session.Request, error) {
+	return q.requests, q.err
+}
+
+func (q queueDesk) Request(_ context.Context, id string) (session.Request, error) {
+	for _, r := range q.requests {
+		if r.ID == id {
+			return r, q.err
+		}
+	}
+	return session.Request{}, fmt.Errorf("request %s: %w", id, session.ErrNotFound)
+}
+
+func queue() queueDesk {
+	alice := session.Principal{Issuer: "https://idp.test", Subject: "alice", Email: "alice@example.test"}
+	agent := session.Agent{Command: []string{"claude", "\x1b[2Jrm"}}
+	now := time.Now()
+	return queueDesk{requests: []session.Request{
+		{ID: "req-1", Kind: session.RequestSession, Principal: alice, Agent: agent, Approvals: 1, CreatedAt: now, ExpiresAt: now.Add(time.Hour),
+			Scope: session.Scope{Connection: "prod", TTL: time.Hour}},
+		{ID: "req-2", Kind: session.RequestStatement, Principal: alice, Agent: agent, Approvals: 2, CreatedAt: now, ExpiresAt: now.Add(time.Hour),
+			Case:      session.Case{Canonical: "DROP DATABASE \x1b]0;x\x07APP", Kinds: []string{"DROP_DATABASE"}, Binds: `["1"]`},
+			Decisions: []session.Decision{{Reviewer: session.Principal{Subject: "carol"}, Outcome: session.OutcomeApprove}}},
+	}}
+}
+
+func printed(t *testing.T, o reviewOptions, desk session.Desk) (string, string, ExitCode) {
+	t.Helper()
+	a, out, errs := signInApp(t, func(string) {})
+	viewer := session.Principal{Issuer: "https://idp.test", Subject: "alice"}
+	code := a.report(a.reviewPrinted(t.Context(), desk, viewer, o))
+	return out.String(), errs.String(), code
+}
+
+func TestReviewJSON(t *testing.T) {
+	out, _, code := printed(t, reviewOptions{JSON: true}, queue())
+	var got []requestOutput
+	if err := json.Unmarshal([]byte(out), &got); err != nil || code != ExitOK || len(got) != 2 {
+		t.Fatalf("exit %d, %v: %s", code, err, out)
+	}
+	if s := got[0]; s.Kind != "session" || !s.Own || s.Session == nil || s.Session.TTL != 3600 || s.Statement != nil || s.Risk != "low" {
+		t.Errorf("session request: %+v", s)
+	}
+	st := got[1]
+	if st.Kind != "statement" || st.Risk != "severe" || st.Statement == nil || st.Statement.Digest != queue().requests[1].Case.Digest() ||
+		string(st.Statement.Binds) == "" || len(st.Decisions) != 1 || st.Decisions[0].Reuse != "once" {
+		t.Errorf("statement request: %+v", st)
+	}
+	if strings.ContainsAny(out, "\x1b\x07") {
+		t.Error("JSON carries a raw escape sequence")
+	}
+	out, _, _ = printed(t, reviewOptions{JSON: true}, queueDesk{})
+	if strings.TrimSpace(out) != "[]" {
+		t.Errorf("an empty queue is %q, want []", out)
+	}
+}
+
+func TestReviewPlain(t *testing.T) {
+	out, _, code := printed(t, reviewOptions{Plain: true}, queue())
+	if code != ExitOK || !strings.Contains(out, "req-1  low") || !strings.Contains(out, "req-2  severe") || strings.ContainsAny(out, "\x1b\x07") {
+		t.Errorf("exit %d: %q", code, out)
+	}
+	out, _, code = printed(t, reviewOptions{Plain: true, Request: "req-2"}, queue())
+	if code != ExitOK || !strings.Contains(out, "DROP DATABASE") || strings.ContainsAny(out, "\x1b\x07") {
+		t.Errorf("exit %d: %q", code, out)
+	}
+	if out, errs, code := printed(t, reviewOptions{Plain: true}, queueDesk{}); code != ExitOK || out != "" || !strings.Contains(errs, "Nothing waits.") {
+		t.Errorf("empty queue: exit %d, %q, %q", code, out, errs)
+	}
+	if _, errs, code := printed(t, reviewOptions{Request: "req-9"}, queue()); code != ExitError || !strings.Contains(errs, "req-9") {
+		t.Errorf("unknown request: exit %d, %q", code, errs)
+	}
+	if _, errs, code := printed(t, reviewOptions{}, queueDesk{err: session.ErrSignIn}); code != ExitSignIn || !strings.Contains(errs, "jit login") {
+		t.Errorf("signed out: exit %d, %q", code, errs)
+	}
+}
