@@ -83,7 +83,8 @@ type Object struct {
 	Name ObjectName
 }
 
-// Column is one column of a base table (or of an opaque view).
+// Column is one column of a base table, or of a view on the way to one: a value
+// read through a view carries the view's column and all it is computed from.
 type Column struct {
 	Object ObjectName
 	Name   string
@@ -106,6 +107,10 @@ type Output struct {
 	// Direct is true when the value is one base column unchanged (possibly
 	// renamed); only then may a mask that keeps part of the value be used.
 	Direct bool
+	// Counts is true when the value only counts values of plain base columns
+	// (COUNT, APPROX_COUNT_DISTINCT): it depends on them, but tells a number.
+	// A policy may show it although the columns themselves are masked.
+	Counts bool
 }
 
 // Kind is the statement kind in upper snake case: SELECT, DROP_DATABASE,
@@ -183,6 +188,9 @@ type Statement struct {
 	// for kinds whose result Snowflake fixes (SHOW, DML counts, DDL status).
 	OutputsKnown bool
 	Predicates   Labels // base columns that decide which rows exist or in which order
+	// Stored are the base columns whose values the statement stores somewhere:
+	// in a table, a file, a variable. Reading the place back may give them away.
+	Stored Labels
 
 	Unknown []Reason    // why the facts are incomplete; empty = fully understood
 	Effects Effects     // what the statement does to the session context
@@ -200,7 +208,10 @@ type Reason struct {
 type Effects struct {
 	UseDatabase, UseSchema, UseWarehouse, UseRole string   // folded; empty = unchanged
 	SetVariables                                  []string // names assigned or unset, folded
-	CatalogChanged                                bool     // DDL that may change what names or columns mean
+	// Literals holds those of SetVariables that were assigned a constant; they
+	// may go into Context.Variables. The others must be removed from it.
+	Literals       map[string]string
+	CatalogChanged bool // DDL that may change what names or columns mean
 }
 
 // Context is the session context a script is analysed in. The zero value has
@@ -217,7 +228,7 @@ type Relation struct {
 	Columns []string   // folded, in order
 	// ViewText is the SELECT text of a view when readable, resolved in the
 	// view's own schema. Empty for tables and opaque (secure) views, whose
-	// columns are then labelled with the view's own column names.
+	// columns are then labelled with the view's own column names and ⊤.
 	ViewText string
 }
 

@@ -1,0 +1,15 @@
+package sql
+
+// Limits of one analysis. Exceeding one is an *UnsupportedError. They bound
+// time, memory and stack together: every loop that depends on the text is
+// charged to maxSteps, every recursion to maxDepth.
+const (
+	maxText    = 1 << 20 // bytes; Snowflake's own limit for a statement text
+	maxTokens  = 1 << 18
+	maxDepth   = 600     // nested parser calls; a parenthesis costs about two
+	maxSteps   = 4 << 20 // resolver work: nodes visited and labels merged
+	maxViews   = 32      // views nested in views
+	maxDynamic = 8       // EXECUTE IMMEDIATE nested in its own text
+	maxColumns = 1 << 16 // columns of one relation, and distinct base columns
+	maxBlanks  = 40      // blanks in a row kept by the canonical text
+)
