@@ -43,6 +43,9 @@ import (
 type Rules interface {
 	Statement(policy.Input) policy.Ruling
 	Digest() string
+	// DetectColumn looks at the values themselves: the mask of the class a sample
+	// of one column belongs to, the classes in clear left alone.
+	DetectColumn(sample []string, clear ...string) (policy.ColumnMask, bool)
 }
 
 // Config is what a Broker needs. Session, LeaseDigest, Upstreams, Desk, Policy

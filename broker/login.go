@@ -1,5 +1,3 @@
-//go:build brokerwip
-
 package broker
 
 import (
@@ -36,6 +34,7 @@ const (
 type login struct {
 	id     int64 // what the driver is told as session id
 	driver driverName
+	host   string // what the driver calls this listener, checked
 
 	// turn orders statements: one that changes the context, or is held, runs
 	// alone; the others share. First come, first served.
@@ -181,7 +180,7 @@ func (b *Broker) openLogin(ctx context.Context, r *http.Request, req snowflake.L
 	}
 	b.clockStarts()
 	l := &login{
-		id: sessionNumber(up.SnowflakeID), driver: d, up: up, turn: semaphore.NewWeighted(everyTurn),
+		id: sessionNumber(up.SnowflakeID), driver: d, host: r.Host, up: up, turn: semaphore.NewWeighted(everyTurn),
 		place:      place{database: up.Database, schema: up.Schema, warehouse: up.Warehouse, role: up.Role},
 		statements: map[string]*statement{}, byID: map[string]statementRef{}, seen: time.Now(),
 	}
@@ -320,6 +319,13 @@ func (b *Broker) authorize(w http.ResponseWriter, r *http.Request) (*login, bool
 		return nil, false
 	}
 	return l, true
+}
+
+// touch notes a sign of life of the driver.
+func (l *login) touch() {
+	l.mu.Lock()
+	l.seen = time.Now()
+	l.mu.Unlock()
 }
 
 // drop forgets a login and closes its upstream session.

@@ -1,5 +1,3 @@
-//go:build brokerwip
-
 package broker
 
 import (
@@ -13,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jit-access/jit/policy"
+	"github.com/jit-access/jit/policy/sql"
 	"github.com/jit-access/jit/session"
 )
 
@@ -22,7 +21,7 @@ type Broker struct {
 	log          *slog.Logger
 	lease        digestKey
 	idKey        []byte // keys the upstream request ids
-	masker       masker
+	masker       *policy.Masker
 	analyze      analyzeFunc
 	upstream     *http.Client
 	names        names
@@ -35,15 +34,16 @@ type Broker struct {
 	finish func(func(ctx context.Context))
 	stop   context.CancelCauseFunc
 
-	mu       sync.Mutex // guards what follows
-	deadline deadline
-	ended    string // why, for people; empty while the session runs
-	opening  int    // logins on their way
-	logins   map[*login]struct{}
-	tokens   map[digestKey]*login // session tokens, current and just replaced
-	masters  map[digestKey]*login
-	usage    policy.Usage
-	firstUse time.Time
+	mu        sync.Mutex // guards what follows
+	deadline  deadline
+	ended     string // why, for people; empty while the session runs
+	opening   int    // logins on their way
+	logins    map[*login]struct{}
+	tokens    map[digestKey]*login // session tokens, current and just replaced
+	masters   map[digestKey]*login
+	usage     policy.Usage
+	firstUse  time.Time
+	outliving map[string]bool // requests whose statement has been answered
 
 	requests requestWatch
 	chunks   chunkTable
@@ -65,11 +65,12 @@ func assemble(cfg Config, lease digestKey) (*Broker, error) {
 	}
 	return &Broker{
 		cfg: cfg, log: cfg.Logger, lease: lease, idKey: idKey,
-		masker: newMasker(maskKey), analyze: defaultAnalyze,
-		upstream: &http.Client{Transport: transport, CheckRedirect: noRedirect},
-		deadline: deadlineAt(time.Now(), cfg.Session.Deadline),
+		masker: policy.NewMasker(maskKey), analyze: sql.Analyze,
+		upstream:     &http.Client{Transport: transport, CheckRedirect: noRedirect},
+		deadline:     deadlineAt(time.Now(), cfg.Session.Deadline),
 		protocolRate: rate{burst: 20, every: time.Second},
 		logins:       map[*login]struct{}{}, tokens: map[digestKey]*login{}, masters: map[digestKey]*login{},
+		outliving: map[string]bool{},
 	}, nil
 }
 
@@ -109,7 +110,7 @@ func (b *Broker) serve(ctx context.Context, ln net.Listener) error {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	srv := &http.Server{
-		Handler: b, Protocols: protocols, MaxHeaderBytes: maxHeaderBytes,
+		Handler: b, Protocols: protocols, MaxHeaderBytes: maxHeaderBytes, DisableGeneralOptionsHandler: true,
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, WriteTimeout: answerTimeout, IdleTimeout: idleTimeout,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 		ErrorLog:    slog.NewLogLogger(discardBodies{b.log.Handler()}, slog.LevelDebug),
