@@ -1,7 +1,9 @@
 package replay
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -63,7 +65,17 @@ func (d Detail) Facts() []Fact {
 		}
 		d.event(&f, e)
 	}
+	slices.SortStableFunc(f, func(a, b Fact) int { // what is read last stands last
+		return cmp.Compare(toneOrder(a.Tone), toneOrder(b.Tone))
+	})
 	return f
+}
+
+func toneOrder(t Tone) int {
+	if t == ToneDim {
+		return 1
+	}
+	return 0
 }
 
 func (d Detail) event(f *facts, e recording.Event) {
@@ -108,7 +120,6 @@ func (d Detail) after(e recording.Event) string {
 }
 
 func statementFacts(f *facts, s recording.StatementFacts) {
-	f.add("verdict", s.Verdict, verdictTone(s.Verdict))
 	f.add("rule", s.Rule, ToneNormal)
 	f.add("reason", s.Reason, ToneNormal)
 	f.list("kind", s.Kinds, ToneNormal)
@@ -210,16 +221,6 @@ func sessionFacts(f *facts, s recording.SessionFacts) {
 		f.add("deadline", s.Deadline.UTC().Format(time.DateTime)+" UTC", ToneNormal)
 	}
 	f.add("ended", s.End, ToneNormal)
-}
-
-func verdictTone(v string) Tone {
-	switch v {
-	case "allow":
-		return ToneGood
-	case "hold":
-		return ToneWarn
-	}
-	return ToneBad
 }
 
 func decisionTone(outcome string) Tone {
