@@ -17,7 +17,6 @@ type Case struct {
 
 	Subject Subject
 	Setting Setting
-	Usage   Usage
 	Catalog Tables
 
 	Verdict Verdict
@@ -50,13 +49,26 @@ func (t Tables) Relation(n sql.ObjectName) (sql.Relation, bool) {
 // subject, setting and catalog hold for the whole file.
 func loadCases(name string, data []byte, ps *problems) []Case {
 	y := yamlFile{name, ps}
+	shared, tests := readScene(y, data)
+	var out []Case
+	for _, n := range tests {
+		c := shared
+		c.File, c.Line = name, lineOf(n)
+		y.oneCase(n, &c)
+		out = append(out, c)
+	}
+	if len(out) == 0 {
+		ps.add(name, 0, "the file holds no tests")
+	}
+	return out
+}
+
+// readScene reads what the tests of a file share, and their nodes.
+func readScene(y yamlFile, data []byte) (shared Case, tests []ast.Node) {
 	root := y.parse(data)
 	if root == nil {
-		return nil
+		return shared, nil
 	}
-	var shared Case
-	var out []Case
-	var tests []ast.Node
 	for _, e := range y.mapping(root, "the file") {
 		switch e.key {
 		case "subject":
@@ -68,19 +80,10 @@ func loadCases(name string, data []byte, ps *problems) []Case {
 		case "tests":
 			tests = y.list(e.node, "tests")
 		default:
-			ps.add(name, e.line, "unknown key %q: subject, setting, catalog and tests are known", e.key)
+			y.ps.add(y.name, e.line, "unknown key %q: subject, setting, catalog and tests are known", e.key)
 		}
 	}
-	for _, n := range tests {
-		c := shared
-		c.File, c.Line = name, lineOf(n)
-		y.oneCase(n, &c)
-		out = append(out, c)
-	}
-	if len(out) == 0 {
-		ps.add(name, 0, "the file holds no tests")
-	}
-	return out
+	return shared, tests
 }
 
 func (y yamlFile) oneCase(n ast.Node, c *Case) {

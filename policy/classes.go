@@ -3,6 +3,7 @@ package policy
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -20,6 +21,7 @@ type class struct {
 	name   string
 	about  string
 	mask   Mask
+	word   string   // of the detector
 	detect detector // nil: by column name alone
 	line   int
 }
@@ -115,6 +117,15 @@ func (t *classTable) of(c sql.Column) []*class {
 	return out
 }
 
+// globs lists every pattern, in the order of the file within each column name.
+func (t *classTable) globs() []glob {
+	out := slices.Clone(t.wild)
+	for _, name := range slices.Sorted(maps.Keys(t.exact)) {
+		out = append(out, t.exact[name]...)
+	}
+	return out
+}
+
 // known reports whether name is a class or the parent of one.
 func (t *classTable) known(name string) bool {
 	return name == UnknownClass || slices.ContainsFunc(t.sorted, func(c *class) bool {
@@ -186,9 +197,9 @@ func (t *classTable) loadClass(y yamlFile, e entry) *class {
 			}
 		case "detect":
 			covered = true
-			word := y.text(f.node, "detect")
-			if c.detect = detectorOf(word); c.detect == nil {
-				y.ps.add(y.name, f.line, "unknown detector %q: %s are known", word, detectorWords)
+			c.word = y.text(f.node, "detect")
+			if c.detect = detectorOf(c.word); c.detect == nil {
+				y.ps.add(y.name, f.line, "unknown detector %q: %s are known", c.word, detectorWords)
 			}
 		default:
 			y.ps.add(y.name, f.line, "unknown key %q: about, mask, columns and detect are known", f.key)

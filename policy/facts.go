@@ -261,14 +261,27 @@ func riskOf(f sql.Function) string {
 	case sql.FunctionPure:
 		return ""
 	case sql.FunctionSystem:
+		if strings.HasPrefix(f.Name, "SYSTEM$SEND_") {
+			return riskEgress
+		}
 		return riskSystem
 	case sql.FunctionEgress:
-		if strings.HasPrefix(f.Name, "AI_") || strings.HasPrefix(f.Name, "SNOWFLAKE.CORTEX.") || strings.HasPrefix(f.Name, "SNOWFLAKE.ML.") {
+		if isAI(f.Name) {
 			return riskAI
 		}
 		return riskEgress
 	}
 	return riskUnknown
+}
+
+// isAI lists the functions of Snowflake Cortex, qualified or not.
+func isAI(name string) bool {
+	switch name {
+	case "COMPLETE", "TRY_COMPLETE", "SUMMARIZE", "SENTIMENT", "ENTITY_SENTIMENT", "EXTRACT_ANSWER", "EMBED_TEXT_768",
+		"EMBED_TEXT_1024", "CLASSIFY_TEXT", "PARSE_DOCUMENT", "SEARCH_PREVIEW", "PROMPT", "SPLIT_TEXT_RECURSIVE_CHARACTER", "FINETUNE":
+		return true
+	}
+	return strings.HasPrefix(name, "AI_") || strings.HasPrefix(name, "SNOWFLAKE.CORTEX.") || strings.HasPrefix(name, "SNOWFLAKE.ML.")
 }
 
 func verbOf(k sql.Kind) string {

@@ -48,6 +48,7 @@ const (
 	ruleNotKnown     = "not-understood"     // facts are incomplete
 	ruleBudget       = "session-budget"     // the session has used its share
 	ruleNoReviewer   = "reviewers-conflict" // held by rules with no reviewer in common
+	ruleUnreadable   = "not-readable"       // the text could not be read as statements
 	maxApprovals     = 9
 	maxReasonLength  = 300
 	annotationID     = "id"
@@ -56,7 +57,7 @@ const (
 	annotationCount  = "approvals"
 )
 
-var reservedIDs = []string{ruleError, ruleEmpty, ruleNoPermit, ruleAsk, ruleNotKnown, ruleBudget, ruleNoReviewer}
+var reservedIDs = []string{ruleError, ruleEmpty, ruleNoPermit, ruleAsk, ruleNotKnown, ruleBudget, ruleNoReviewer, ruleUnreadable}
 
 // rule is one Cedar policy and its annotations.
 type rule struct {

@@ -24,8 +24,12 @@ import (
 // the groups they have in common; with none in common, nobody could approve
 // for all of them, so the answer is Deny. @approvals and @reviewers of the
 // `run` permits that matched count like those of the rules that hold.
-func (b *Bundle) Statement(in Input) Ruling {
-	e := &evaluation{b: b, in: &in, w: newWorld(in.Subject, in.Setting, b.details), clear: make(map[string]bool)}
+func (b *Bundle) Statement(in Input) Ruling { return b.statement(in, nil) }
+
+// statement is Statement; trace, if not nil, hears of every rule that decided
+// a question.
+func (b *Bundle) statement(in Input, trace func(Match)) Ruling {
+	e := &evaluation{b: b, in: &in, w: newWorld(in.Subject, in.Setting, b.details), clear: make(map[string]bool), trace: trace}
 	out := Ruling{Verdict: Allow}
 	for i := range in.Statements {
 		s := &in.Statements[i]
@@ -60,6 +64,7 @@ type evaluation struct {
 	demands []*rule // run permits that matched statements which are held
 	allow   *rule   // the first rule that allows
 
+	trace     func(Match)
 	touched   []string
 	scrub     bool
 	estimated bool
@@ -100,6 +105,7 @@ func (b *Bundle) ask(w *world, set ruleSet, a action, principal, resource cedar.
 func (e *evaluation) askAll(a action, asked []question, context func(action, string) cedar.Record) (decided []*rule, ok bool) {
 	set := &e.b.actions[a]
 	whole, wholeOK, failed := e.b.ask(e.w, set.whole, a, e.w.agent, e.w.account, context(a, accessStatement))
+	e.heard(a, e.w.account, accessStatement, whole)
 	if failed != nil {
 		e.denied(failed)
 		return nil, false
@@ -110,6 +116,7 @@ func (e *evaluation) askAll(a action, asked []question, context func(action, str
 	allOK := true
 	for _, q := range asked {
 		rules, permitted, failed := e.b.ask(e.w, set.object, a, e.w.agent, q.resource, context(a, q.access))
+		e.heard(a, q.resource, q.access, rules)
 		if failed != nil {
 			e.denied(failed)
 			return nil, false
