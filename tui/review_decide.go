@@ -238,6 +238,7 @@ func (m *review) recheckOutbox() {
 
 func (m *review) onDecided(msg decidedMsg) tea.Cmd {
 	m.outbox = slices.DeleteFunc(m.outbox, func(o outgoing) bool { return o.id == msg.id && o.sent })
+	m.settled = msg.id
 	id := oneLine(msg.id)
 	switch {
 	case errors.Is(msg.err, session.ErrConflict):

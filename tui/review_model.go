@@ -63,6 +63,7 @@ type review struct {
 
 	question *question // being asked
 	outbox   []outgoing
+	settled  string // the request whose decision was sent last
 
 	flash      string
 	flashUntil time.Time
@@ -168,7 +169,7 @@ func (m *review) replace(requests []session.Request) {
 	}
 	after, has := m.current()
 	if !has || had && before.ID != after.ID {
-		if m.detail && had {
+		if m.detail && had && before.ID != m.settled {
 			m.say("Request %s no longer waits.", oneLine(before.ID))
 		}
 		if had {

@@ -44,8 +44,8 @@ func (f *fakeDesk) revoke(id, reason string) tea.Cmd {
 	return func() tea.Msg { f.revoked = append(f.revoked, id+" "+reason); return nil }
 }
 
-// screen is a review screen on a clock of the test's own.
-type screen struct {
+// reviewScreen is a review screen on a clock of the test's own.
+type reviewScreen struct {
 	t    *testing.T
 	m    *review
 	desk *fakeDesk
@@ -54,9 +54,9 @@ type screen struct {
 
 var reviewer = session.Principal{Issuer: "https://idp.test", Subject: "bob", Email: "bob@example.test", Groups: []string{"approvers"}}
 
-func newScreen(t *testing.T, width, height int, requests ...session.Request) *screen {
+func newReviewScreen(t *testing.T, width, height int, requests ...session.Request) *reviewScreen {
 	t.Helper()
-	s := &screen{t: t, desk: &fakeDesk{}, now: reviewNow()}
+	s := &reviewScreen{t: t, desk: &fakeDesk{}, now: reviewNow()}
 	s.m = newReview(reviewer, func() time.Time { return s.now })
 	s.m.io, s.m.canRevoke = s.desk, true
 	s.m.loading = true // what Init begins, without the clock it starts
@@ -69,7 +69,7 @@ func newScreen(t *testing.T, width, height int, requests ...session.Request) *sc
 func reviewNow() time.Time { return time.Date(2026, 3, 4, 15, 30, 0, 0, time.UTC) }
 
 // run executes commands as the program would.
-func (s *screen) run(cmd tea.Cmd) {
+func (s *reviewScreen) run(cmd tea.Cmd) {
 	if cmd == nil {
 		return
 	}
@@ -80,7 +80,7 @@ func (s *screen) run(cmd tea.Cmd) {
 	}
 }
 
-func (s *screen) send(msg tea.Msg) {
+func (s *reviewScreen) send(msg tea.Msg) {
 	if _, isTick := msg.(tickMsg); isTick {
 		s.run(s.m.onTick()) // without asking for the next tick: time is the test's
 		return
@@ -89,22 +89,22 @@ func (s *screen) send(msg tea.Msg) {
 	s.run(cmd)
 }
 
-func (s *screen) load(requests ...session.Request) { s.send(loadedMsg{requests: requests}) }
+func (s *reviewScreen) load(requests ...session.Request) { s.send(loadedMsg{requests: requests}) }
 
 // wait lets time pass and the screen notice.
-func (s *screen) wait(d time.Duration) {
+func (s *reviewScreen) wait(d time.Duration) {
 	s.now = s.now.Add(d)
 	s.send(tickMsg{})
 }
 
 // keys presses the keys named, one after the other.
-func (s *screen) keys(names ...string) {
+func (s *reviewScreen) keys(names ...string) {
 	for _, n := range names {
-		s.send(key(n))
+		s.send(reviewKey(n))
 	}
 }
 
-func key(name string) tea.KeyPressMsg {
+func reviewKey(name string) tea.KeyPressMsg {
 	special := map[string]rune{"enter": tea.KeyEnter, "esc": tea.KeyEscape, "tab": tea.KeyTab, "up": tea.KeyUp, "down": tea.KeyDown,
 		"backspace": tea.KeyBackspace, "left": tea.KeyLeft, "right": tea.KeyRight, "pgdown": tea.KeyPgDown, "end": tea.KeyEnd, "home": tea.KeyHome}
 	if code, ok := special[name]; ok {
@@ -116,22 +116,22 @@ func key(name string) tea.KeyPressMsg {
 	return tea.KeyPressMsg{Code: []rune(name)[0], Text: name}
 }
 
-func (s *screen) typed(text string) {
+func (s *reviewScreen) typed(text string) {
 	for _, r := range text {
 		s.keys(string(r))
 	}
 }
 
-func (s *screen) text() string { return ansi.Strip(s.m.render()) }
+func (s *reviewScreen) text() string { return ansi.Strip(s.m.render()) }
 
-func (s *screen) shows(want string) {
+func (s *reviewScreen) shows(want string) {
 	s.t.Helper()
 	if !strings.Contains(s.text(), want) {
 		s.t.Errorf("the screen does not show %q:\n%s", want, s.text())
 	}
 }
 
-func (s *screen) decidedNothing() {
+func (s *reviewScreen) decidedNothing() {
 	s.t.Helper()
 	s.wait(10 * time.Second)
 	if len(s.desk.decided) != 0 {
@@ -185,13 +185,13 @@ func TestReviewGolden(t *testing.T) {
 			"help":      {"?"},
 		} {
 			t.Run(fmt.Sprintf("%s/%dx%d", name, size.w, size.h), func(t *testing.T) {
-				s := newScreen(t, size.w, size.h, reviewRequests()...)
+				s := newReviewScreen(t, size.w, size.h, reviewRequests()...)
 				s.keys(keys...)
 				reviewGolden(t, fmt.Sprintf("review_%s_%dx%d", name, size.w, size.h), s.text(), size.w, size.h)
 			})
 		}
 		t.Run(fmt.Sprintf("empty/%dx%d", size.w, size.h), func(t *testing.T) {
-			reviewGolden(t, fmt.Sprintf("review_empty_%dx%d", size.w, size.h), newScreen(t, size.w, size.h).text(), size.w, size.h)
+			reviewGolden(t, fmt.Sprintf("review_empty_%dx%d", size.w, size.h), newReviewScreen(t, size.w, size.h).text(), size.w, size.h)
 		})
 	}
 }
@@ -229,7 +229,7 @@ func reviewGolden(t *testing.T, name, got string, width, height int) {
 }
 
 func TestReviewApproves(t *testing.T) {
-	s := newScreen(t, 80, 24, reviewRequests()...)
+	s := newReviewScreen(t, 80, 24, reviewRequests()...)
 	s.keys("down", "down", "enter", "a")
 	s.typed("looks fine")
 	s.keys("tab", "enter", "y")
@@ -250,11 +250,13 @@ func TestReviewApproves(t *testing.T) {
 	approved := reviewRequests()[2]
 	approved.State = session.StateApproved
 	s.send(decidedMsg{id: "req-3", outcome: session.OutcomeApprove, request: approved})
-	s.shows("Approved req-3.")
+	s.load(append(reviewRequests()[:2], reviewRequests()[3])...)
+	s.shows("Approved req-3.") // and not that it is gone
+	s.shows("3 requests wait")
 }
 
 func TestReviewDenies(t *testing.T) {
-	s := newScreen(t, 80, 24, reviewRequests()...)
+	s := newReviewScreen(t, 80, 24, reviewRequests()...)
 	s.keys("enter", "d")
 	s.typed("not today")
 	s.keys("enter", "y")
@@ -267,32 +269,32 @@ func TestReviewDenies(t *testing.T) {
 
 // TestReviewNeverDecidesBy lists what must not decide anything.
 func TestReviewNeverDecidesBy(t *testing.T) {
-	for name, act := range map[string]func(*screen){
-		"Enter alone":              func(s *screen) { s.keys(slices.Repeat([]string{"enter"}, 10)...) },
-		"a and Enter":              func(s *screen) { s.keys("enter", "a", "enter", "enter", "enter") },
-		"a, then anything but yes": func(s *screen) { s.keys("enter", "a", "enter", "n") },
-		"a, then a":                func(s *screen) { s.keys("enter", "a", "enter", "a") },
-		"escape":                   func(s *screen) { s.keys("enter", "a", "esc", "y") },
-		"y out of the blue":        func(s *screen) { s.keys("enter", "y", "y") },
-		"keys in the queue":        func(s *screen) { s.keys("a", "y", "enter", "y") },
-		"typing y as the reason":   func(s *screen) { s.keys("enter", "a", "y", "y", "y") },
-		"undo":                     func(s *screen) { s.keys("enter", "a", "enter", "y", "u") },
-		"late undo":                func(s *screen) { s.keys("enter", "a", "enter", "y"); s.wait(4900 * time.Millisecond); s.keys("u") },
-		"pasting": func(s *screen) {
+	for name, act := range map[string]func(*reviewScreen){
+		"Enter alone":              func(s *reviewScreen) { s.keys(slices.Repeat([]string{"enter"}, 10)...) },
+		"a and Enter":              func(s *reviewScreen) { s.keys("enter", "a", "enter", "enter", "enter") },
+		"a, then anything but yes": func(s *reviewScreen) { s.keys("enter", "a", "enter", "n") },
+		"a, then a":                func(s *reviewScreen) { s.keys("enter", "a", "enter", "a") },
+		"escape":                   func(s *reviewScreen) { s.keys("enter", "a", "esc", "y") },
+		"y out of the blue":        func(s *reviewScreen) { s.keys("enter", "y", "y") },
+		"keys in the queue":        func(s *reviewScreen) { s.keys("a", "y", "enter", "y") },
+		"typing y as the reason":   func(s *reviewScreen) { s.keys("enter", "a", "y", "y", "y") },
+		"undo":                     func(s *reviewScreen) { s.keys("enter", "a", "enter", "y", "u") },
+		"late undo":                func(s *reviewScreen) { s.keys("enter", "a", "enter", "y"); s.wait(4900 * time.Millisecond); s.keys("u") },
+		"pasting": func(s *reviewScreen) {
 			s.keys("enter")
 			s.send(tea.PasteMsg{Content: "a\ny\n"})
 			s.keys("a", "enter")
 			s.send(tea.PasteMsg{Content: "y"})
 		},
-		"read-only": func(s *screen) { s.m.readOnly = true; s.keys("enter", "a", "enter", "y", "d", "enter", "y") },
-		"an own request": func(s *screen) {
+		"read-only": func(s *reviewScreen) { s.m.readOnly = true; s.keys("enter", "a", "enter", "y", "d", "enter", "y") },
+		"an own request": func(s *reviewScreen) {
 			s.keys("end", "enter", "a", "enter", "y", "d", "enter", "y")
 			s.shows("somebody else must decide")
 		},
-		"leaving": func(s *screen) { s.keys("enter", "a", "enter", "y", "esc", "q") },
+		"leaving": func(s *reviewScreen) { s.keys("enter", "a", "enter", "y", "esc", "q") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newScreen(t, 80, 24, reviewRequests()...)
+			s := newReviewScreen(t, 80, 24, reviewRequests()...)
 			act(s)
 			if name == "leaving" {
 				s.shows("Press u to undo") // and q did not leave
@@ -312,7 +314,7 @@ func TestReviewRowChangesUnderTheCursor(t *testing.T) {
 		return r
 	}
 	t.Run("while it is read", func(t *testing.T) {
-		s := newScreen(t, 80, 24, reviewRequests()...)
+		s := newReviewScreen(t, 80, 24, reviewRequests()...)
 		s.keys("down", "down", "enter")
 		s.load(changed()...)
 		s.keys("a", "enter", "y")
@@ -325,21 +327,21 @@ func TestReviewRowChangesUnderTheCursor(t *testing.T) {
 		}
 	})
 	t.Run("while the question is open", func(t *testing.T) {
-		s := newScreen(t, 80, 24, reviewRequests()...)
+		s := newReviewScreen(t, 80, 24, reviewRequests()...)
 		s.keys("down", "down", "enter", "a", "enter")
 		s.load(changed()...)
 		s.keys("y")
 		s.decidedNothing()
 	})
 	t.Run("while it can be undone", func(t *testing.T) {
-		s := newScreen(t, 80, 24, reviewRequests()...)
+		s := newReviewScreen(t, 80, 24, reviewRequests()...)
 		s.keys("down", "down", "enter", "a", "enter", "y")
 		s.load(changed()...)
 		s.shows("Not sent")
 		s.decidedNothing()
 	})
 	t.Run("it is gone", func(t *testing.T) {
-		s := newScreen(t, 80, 24, reviewRequests()...)
+		s := newReviewScreen(t, 80, 24, reviewRequests()...)
 		s.keys("down", "down", "enter")
 		s.load(append(reviewRequests()[:2], reviewRequests()[3])...)
 		s.shows("req-3 no longer waits")
@@ -347,7 +349,7 @@ func TestReviewRowChangesUnderTheCursor(t *testing.T) {
 		s.decidedNothing()
 	})
 	t.Run("rows arrive above", func(t *testing.T) {
-		s := newScreen(t, 80, 24, reviewRequests()...)
+		s := newReviewScreen(t, 80, 24, reviewRequests()...)
 		s.keys("down", "down", "enter")
 		early := reviewRequests()[0]
 		early.ID, early.CreatedAt = "req-0", early.CreatedAt.Add(-time.Hour)
@@ -365,7 +367,7 @@ func TestReviewRowChangesUnderTheCursor(t *testing.T) {
 func TestReviewHiddenTail(t *testing.T) {
 	r := reviewRequests()[2]
 	r.Case.Canonical = "SELECT 1" + strings.Repeat("\n", 60) + ", EMAIL FROM APP.PUBLIC.CUSTOMERS"
-	s := newScreen(t, 80, 24, r)
+	s := newReviewScreen(t, 80, 24, r)
 	s.keys("enter", "a", "enter", "y")
 	s.shows("goes on below")
 	s.decidedNothing()
@@ -377,7 +379,7 @@ func TestReviewHiddenTail(t *testing.T) {
 	if len(s.desk.decided) != 1 {
 		t.Error("read to its end, it still cannot be approved")
 	}
-	hurried := newScreen(t, 80, 24, r)
+	hurried := newReviewScreen(t, 80, 24, r)
 	hurried.keys("enter", "d", "enter", "y") // denying needs no reading
 	hurried.wait(undoTime)
 	if len(hurried.desk.decided) != 1 {
@@ -397,7 +399,7 @@ func TestReviewAfterTheAnswer(t *testing.T) {
 		"denied":   {decidedMsg{outcome: session.OutcomeDeny}, "Denied"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newScreen(t, 80, 24, reviewRequests()...)
+			s := newReviewScreen(t, 80, 24, reviewRequests()...)
 			s.keys("enter", "a", "enter", "y")
 			s.wait(undoTime)
 			s.load(reviewRequests()...)
@@ -416,7 +418,7 @@ func TestReviewAfterTheAnswer(t *testing.T) {
 }
 
 func TestReviewRevokes(t *testing.T) {
-	s := newScreen(t, 80, 24, reviewRequests()...)
+	s := newReviewScreen(t, 80, 24, reviewRequests()...)
 	s.keys("enter", "x")
 	s.shows("No session runs")
 	s.keys("n", "x")
@@ -436,7 +438,7 @@ func TestReviewRevokes(t *testing.T) {
 }
 
 func TestReviewLive(t *testing.T) {
-	s := newScreen(t, 80, 24, reviewRequests()...)
+	s := newReviewScreen(t, 80, 24, reviewRequests()...)
 	s.shows("● live")
 	loads := s.desk.loads
 	s.send(eventMsg{open: true})
@@ -475,7 +477,7 @@ func TestReviewLive(t *testing.T) {
 
 func TestReviewOpensTheRequestNamed(t *testing.T) {
 	for id, want := range map[string]string{"req-2": "DROP DATABASE APP", "req-9": "req-9 does not wait"} {
-		s := &screen{t: t, desk: &fakeDesk{}, now: reviewNow()}
+		s := &reviewScreen{t: t, desk: &fakeDesk{}, now: reviewNow()}
 		s.m = newReview(reviewer, func() time.Time { return s.now })
 		s.m.io, s.m.openFirst = s.desk, id
 		s.load(reviewRequests()...)
@@ -506,7 +508,7 @@ func TestReviewHostileText(t *testing.T) {
 	open.Scope = session.Scope{Connection: hostile, Role: hostile, Warehouse: hostile, Database: hostile, Schema: hostile}
 
 	views := []string{PlainRequests([]session.Request{r, open}, reviewer, reviewNow()), PlainRequest(r, reviewer, reviewNow(), 80), PlainRequest(open, reviewer, reviewNow(), 80)}
-	s := newScreen(t, 80, 200, r, open)
+	s := newReviewScreen(t, 80, 200, r, open)
 	for _, keys := range [][]string{nil, {"enter"}, {"a"}, {"enter"}, {"y"}, {"u"}, {"n"}, {"d"}, {"enter"}, {"n"}} {
 		s.keys(keys...)
 		views = append(views, ansi.Strip(s.m.render())) // our own styling off: what is left is text
@@ -535,7 +537,7 @@ func TestReviewHostileText(t *testing.T) {
 
 func TestReviewTinyTerminal(t *testing.T) {
 	for _, size := range [][2]int{{0, 0}, {1, 1}, {39, 24}, {80, 9}, {40, 10}, {41, 11}} {
-		s := newScreen(t, size[0], size[1], reviewRequests()...)
+		s := newReviewScreen(t, size[0], size[1], reviewRequests()...)
 		for _, k := range []string{"down", "enter", "end", "a", "x", "enter", "n", "?", "q", "esc"} {
 			s.keys(k)
 			if s.text() == "" {
@@ -575,7 +577,7 @@ func TestRisk(t *testing.T) {
 func TestInput(t *testing.T) {
 	in := input{limit: 10}
 	for _, k := range []string{"a", "b", "c", "left", "X", "home", "Y", "end", "backspace"} {
-		in.edit(key(k))
+		in.edit(reviewKey(k))
 	}
 	if in.value() != "YabX" {
 		t.Errorf("%q", in.value())
@@ -584,11 +586,11 @@ func TestInput(t *testing.T) {
 	if in.value() != "YabX p[31m" {
 		t.Errorf("%q", in.value())
 	}
-	in.edit(key("ctrl+w"))
+	in.edit(reviewKey("ctrl+w"))
 	if in.value() != "YabX " {
 		t.Errorf("%q", in.value())
 	}
-	in.edit(key("ctrl+u"))
+	in.edit(reviewKey("ctrl+u"))
 	if in.value() != "" || in.at != 0 {
 		t.Errorf("%q at %d", in.value(), in.at)
 	}
