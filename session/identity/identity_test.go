@@ -74,21 +74,21 @@ func TestSignIn(t *testing.T) {
 func TestSignInFails(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
-		person func(w *world, ctx context.Context, p identity.Prompt) error
+		person func(ctx context.Context, w *world, p identity.Prompt) error
 		want   error
 		after  time.Duration // at most
 	}{
-		{"refused", func(w *world, ctx context.Context, p identity.Prompt) error {
+		{"refused", func(ctx context.Context, w *world, p identity.Prompt) error {
 			return w.op.Deny(ctx, p.UserCode, "alice")
 		}, identity.ErrRefused, 2 * time.Second},
-		{"nobody came", func(*world, context.Context, identity.Prompt) error { return nil }, identity.ErrExpired, 2 * time.Minute},
+		{"nobody came", func(context.Context, *world, identity.Prompt) error { return nil }, identity.ErrExpired, 2 * time.Minute},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, func(o *op.Options) { o.DeviceLifetime = 2 * time.Minute })
 				s := w.source(newLasting(), nil)
 				start := time.Now()
-				_, err := s.SignIn(t.Context(), func(ctx context.Context, p identity.Prompt) error { return tc.person(w, ctx, p) })
+				_, err := s.SignIn(t.Context(), func(ctx context.Context, p identity.Prompt) error { return tc.person(ctx, w, p) })
 				if !errors.Is(err, tc.want) {
 					t.Errorf("error %v, want %v", err, tc.want)
 				}

@@ -192,7 +192,9 @@ func (s *Source) signIn(ctx context.Context, prompt PromptFunc) (SignedIn, error
 	}
 	s.now = h
 	if previousErr == nil {
-		s.revoke(settle, is, previous)
+		if err := s.revoke(settle, is, previous); err != nil {
+			s.cfg.Logger.WarnContext(ctx, "replaced sign-in not revoked", slog.Any("error", err))
+		}
 	}
 	return out, nil
 }
