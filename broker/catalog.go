@@ -161,10 +161,11 @@ func (b *Broker) viewText(ddl string, name sql.ObjectName) string {
 	if err != nil || len(a.Statements) != 1 || len(a.Statements[0].Nested) != 1 {
 		return ""
 	}
-	if body := a.Statements[0].Nested[0]; body.Category == sql.CategoryQuery {
-		return body.Text
+	body := a.Statements[0].Nested[0]
+	if body.Category != sql.CategoryQuery || body.Pos < 0 || body.End > len(ddl) || body.Pos >= body.End {
+		return ""
 	}
-	return ""
+	return ddl[body.Pos:body.End]
 }
 
 // metadata runs one statement of the broker's own and reads its small answer.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -305,6 +306,7 @@ func (l *login) moved(rep *reply, statements []sql.Statement) {
 	if p != l.place || changed {
 		p.version++
 		l.place = p
+		l.variables = assigned(l.variables, statements)
 	}
 	l.mu.Unlock()
 	if changed {
@@ -317,4 +319,23 @@ func orElse(s, other string) string {
 		return s
 	}
 	return other
+}
+
+// assigned is the session's known constants after statements.
+func assigned(old map[string]string, statements []sql.Statement) map[string]string {
+	next := maps.Clone(old)
+	if next == nil {
+		next = map[string]string{}
+	}
+	for i := range statements {
+		e := statements[i].Effects
+		for _, name := range e.SetVariables {
+			delete(next, name)
+		}
+		maps.Copy(next, e.Literals)
+		if len(statements[i].Unknown) > 0 {
+			clear(next) // it may have assigned anything
+		}
+	}
+	return next
 }

@@ -30,7 +30,9 @@ type judgement struct {
 // that, and nothing is looked up for it.
 func (b *Broker) judge(ctx context.Context, l *login, s *statement) (*judgement, *refusal) {
 	j := &judgement{place: l.presentPlace()}
-	names := sql.Context{Database: j.place.database, Schema: j.place.schema}
+	l.mu.Lock()
+	names := sql.Context{Database: j.place.database, Schema: j.place.schema, Variables: l.variables}
+	l.mu.Unlock()
 	for round := 0; ; round++ {
 		var err error
 		if j.analysis, err = b.analyze(s.req.SQL, names, &l.catalog); err != nil {

@@ -45,6 +45,7 @@ type login struct {
 	renewing   chan struct{} // closed when the running renewal is done
 	place      place
 	catalog    catalogCache
+	variables  map[string]string     // known constants; replaced, never changed
 	statements map[string]*statement // by client request id
 	byID       map[string]statementRef
 	finished   []*statement // in order of completion, for dropping

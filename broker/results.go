@@ -27,6 +27,7 @@ type plan struct {
 	reads   []sql.Object
 	query   bool // the answer must be a query's
 	limits  policy.Limits
+	clear   []string // classes the subject may read
 }
 
 // planSet is what is released of a request: its statements' plans, and the
@@ -49,7 +50,7 @@ func plansOf(j *judgement) planSet {
 	for i := range j.analysis.Statements {
 		st := &j.analysis.Statements[i]
 		p := plan{outputs: st.Outputs, known: st.OutputsKnown, scrub: j.ruling.ReadsClassed, reads: st.Reads,
-			query: st.Category == sql.CategoryQuery, limits: j.ruling.Limits}
+			query: st.Category == sql.CategoryQuery, limits: j.ruling.Limits, clear: j.ruling.Clear}
 		if i < len(j.ruling.Masks) {
 			p.masks = j.ruling.Masks[i]
 		}
@@ -202,10 +203,14 @@ func (b *Broker) rewrite(l *login, s *statement, child int, p plan, rep *reply) 
 	if err := verify(p, columns); err != nil {
 		return r, err
 	}
-	rewrites, changed := b.rewrites(p, columns, &r.facts)
 	if err := checkShape(data, columns); err != nil {
 		return r, err
 	}
+	masks, err := b.masksOf(p, data, columns)
+	if err != nil {
+		return r, err
+	}
+	rewrites, changed := b.rewrites(masks, columns, &r.facts)
 	if changed {
 		if err := maskData(&data, columns, rewrites); err != nil {
 			return r, err
@@ -273,20 +278,52 @@ func reads(objects []sql.Object, c snowflake.Column) bool {
 	return false
 }
 
+// detectSample is how many values of a column are looked at.
+const detectSample = 64
+
+// masksOf is the mask of every column: what the lineage demands, and where it
+// demands none, what the values themselves show to be needed. The second is a
+// net under the first, for columns that hold what nobody declared.
+func (b *Broker) masksOf(p plan, data snowflake.Object, columns []snowflake.Column) ([]policy.ColumnMask, error) {
+	masks := make([]policy.ColumnMask, len(columns))
+	look := false
+	wanted := make([]bool, len(columns))
+	for i := range columns {
+		masks[i] = p.rest
+		if p.known {
+			masks[i] = p.masks[i]
+		}
+		wanted[i] = p.query && !masks[i].Hides() && columns[i].IsText()
+		look = look || wanted[i]
+	}
+	if !look {
+		return masks, nil
+	}
+	samples, err := snowflake.Sample(data, wanted, detectSample)
+	if err != nil {
+		return nil, err
+	}
+	for i, sample := range samples {
+		if len(sample) == 0 {
+			continue
+		}
+		if mask, found := b.cfg.Policy.DetectColumn(sample, p.clear...); found && mask.Hides() {
+			masks[i] = mask
+		}
+	}
+	return masks, nil
+}
+
 // maskGrowth is how much longer than the original a masked text may get, apart
 // from the name of its class.
 const maskGrowth = 128
 
 // rewrites turns the plan's masks into operations on cells and declares them in
 // the columns, the same way for a description and for a result.
-func (b *Broker) rewrites(p plan, columns []snowflake.Column, facts *recording.ResultFacts) ([]snowflake.Rewrite, bool) {
+func (b *Broker) rewrites(masks []policy.ColumnMask, columns []snowflake.Column, facts *recording.ResultFacts) ([]snowflake.Rewrite, bool) {
 	rewrites := make([]snowflake.Rewrite, len(columns))
 	changed := false
-	for i := range columns {
-		mask := p.rest
-		if p.known {
-			mask = p.masks[i]
-		}
+	for i, mask := range masks {
 		if !mask.Hides() {
 			continue
 		}
