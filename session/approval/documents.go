@@ -1,6 +1,7 @@
 package approval
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/jit-access/jit/session"
@@ -264,3 +265,12 @@ func toEventDoc(e session.Event) eventDoc {
 func (d eventDoc) event() session.Event {
 	return session.Event{ID: d.ID, Kind: session.EventKind(d.Kind), At: d.At, RequestID: d.RequestID, SessionID: d.SessionID}
 }
+
+// FormatRequest is a request as the API shows it, in JSON.
+func FormatRequest(r session.Request) ([]byte, error) { return json.Marshal(toRequestDoc(r)) }
+
+// FormatSession is a session as the API shows it, in JSON.
+func FormatSession(s session.Session) ([]byte, error) { return json.Marshal(toSessionDoc(s)) }
+
+// FormatConnection is a connection as the API shows it, in JSON.
+func FormatConnection(c Connection) ([]byte, error) { return json.Marshal(connectionDoc(c)) }

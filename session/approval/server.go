@@ -217,3 +217,10 @@ func (s *Server) hostAllowed(hostport string) bool {
 	host = strings.Trim(host, "[]")
 	return loopbackHost(host) || s.host != "" && strings.EqualFold(host, s.host)
 }
+
+// CheckIssuer discovers the identity provider now rather than with the first
+// token, for those who want to know at start.
+func (s *Server) CheckIssuer(ctx context.Context) error {
+	_, err := s.ids.discovered(ctx)
+	return err
+}
