@@ -29,7 +29,7 @@ const judgeAttempts = 5
 
 // execute takes a statement from its text to its outcome.
 func (b *Broker) execute(ctx context.Context, l *login, s *statement) outcome {
-	params, count, ref := statementParameters(s.req.Parameters, l.driver.name)
+	params, count, ref := statementParameters(s.req.Parameters, l.format)
 	if ref == nil && s.req.BindStage != "" {
 		ref = faultUnsupported.refuse("bind values that travel by a stage cannot be read here")
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 
@@ -12,7 +13,32 @@ import (
 	"github.com/jit-access/jit/session"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain keeps the real driver from probing clouds and writing into the home
+// folder.
+func TestMain(m *testing.M) {
+	home, err := os.MkdirTemp("", "broker-test-")
+	if err != nil {
+		panic(err)
+	}
+	for k, v := range map[string]string{"SNOWFLAKE_DISABLE_PLATFORM_DETECTION": "true", "SF_DISABLE_MINICORE": "true",
+		"SNOWFLAKE_DISABLE_MINICORE": "true", "SF_TELEMETRY_DISABLE_CONNECTION_SHAPE": "true", "SNOWFLAKE_HOME": home, "HOME": home,
+		"NO_PROXY": "127.0.0.1"} {
+		_ = os.Setenv(k, v)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(home)
+	os.Exit(code)
+}
+
+// noLeaks fails the test if it leaves a goroutine behind.
+func noLeaks(t testing.TB) {
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() {
+		if err := goleak.Find(before); err != nil {
+			t.Error(err)
+		}
+	})
+}
 
 func toText(v any) string {
 	b, _ := json.Marshal(v)

@@ -36,6 +36,8 @@ type login struct {
 	driver driverName
 	host   string // what the driver calls this listener, checked
 
+	format json.RawMessage // result format asked for at login; nil = none
+
 	// turn orders statements: one that changes the context, or is held, runs
 	// alone; the others share. First come, first served.
 	turn *semaphore.Weighted
@@ -181,7 +183,7 @@ func (b *Broker) openLogin(ctx context.Context, r *http.Request, req snowflake.L
 	}
 	b.clockStarts()
 	l := &login{
-		id: sessionNumber(up.SnowflakeID), driver: d, host: r.Host, up: up, turn: semaphore.NewWeighted(everyTurn),
+		id: sessionNumber(up.SnowflakeID), driver: d, host: r.Host, format: wantedFormat(req), up: up, turn: semaphore.NewWeighted(everyTurn),
 		place:      place{database: up.Database, schema: up.Schema, warehouse: up.Warehouse, role: up.Role},
 		statements: map[string]*statement{}, byID: map[string]statementRef{}, seen: time.Now(),
 	}

@@ -419,6 +419,7 @@ func (l *lockedWriter) Write(p []byte) (int, error) {
 
 func newRig(t testing.TB, change ...func(*Config)) *rig {
 	t.Helper()
+	noLeaks(t)
 	r := &rig{t: t, up: newScripted(t), desk: newDesk(), stopped: make(chan error, 1), client: &http.Client{Transport: &http.Transport{}}, logs: &bytes.Buffer{}}
 	r.account = &account{url: r.up.URL}
 	var err error

@@ -132,7 +132,10 @@ const multiStatementCount = "MULTI_STATEMENT_COUNT"
 // and result formats pass, drivers' own are dropped, others refuse the
 // statement, because leaving them out would change what it does. The count of
 // statements is the driver's claim, returned apart; -1 if it made none.
-func statementParameters(in snowflake.Object, driver string) (out snowflake.Object, count int64, ref *refusal) {
+//
+// The upstream session is the broker's, so the format a driver asks for is asked
+// for under every driver's parameter name.
+func statementParameters(in snowflake.Object, format json.RawMessage) (out snowflake.Object, count int64, ref *refusal) {
 	count = -1
 	for _, p := range in {
 		name := strings.ToUpper(p.Key)
@@ -143,19 +146,39 @@ func statementParameters(in snowflake.Object, driver string) (out snowflake.Obje
 				return nil, 0, faultUnsupported.refuse("the statement count is not a number")
 			}
 			count = n
-		case settable(name), slices.Contains(resultFormats, name):
+		case settable(name):
 			out.Set(name, p.Raw)
+		case isResultFormat(name):
+			format = p.Raw
 		case slices.ContainsFunc(driverParameters, func(prefix string) bool { return strings.HasPrefix(name, prefix) }):
 		default:
 			return nil, 0, faultUnsupported.refuse("the statement parameter " + clip(name, 64) + " is not on the list of harmless ones")
 		}
 	}
-	if driver == "JavaScript" { // cannot read Arrow
+	if !snowflake.IsNull(format) {
 		for _, name := range resultFormats {
-			out.Set(name, json.RawMessage(`"JSON"`))
+			out.Set(name, format)
 		}
 	}
 	return out, count, nil
+}
+
+func isResultFormat(name string) bool {
+	return slices.Contains(resultFormats, name) || strings.HasSuffix(name, "_QUERY_RESULT_FORMAT")
+}
+
+// wantedFormat is the result format a login asks for; nil if it leaves the
+// choice to Snowflake. Node's driver cannot read Arrow.
+func wantedFormat(req snowflake.LoginRequest) json.RawMessage {
+	if req.AppID == "JavaScript" {
+		return json.RawMessage(`"JSON"`)
+	}
+	for _, p := range req.Parameters {
+		if isResultFormat(strings.ToUpper(p.Key)) {
+			return p.Raw
+		}
+	}
+	return nil
 }
 
 // clientOverrides are the session parameters drivers are told whatever

@@ -149,16 +149,21 @@ func (h discardBodies) Handle(ctx context.Context, r slog.Record) error {
 }
 
 // end ends the session once: everything is refused from now on, running work
-// is cancelled, held statements are withdrawn by their own goroutines.
+// is cancelled, held statements are withdrawn by their own goroutines, upstream
+// sessions are closed (the server closes them too; this does not wait for it).
 func (b *Broker) end(why string) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.ended != "" {
+	already := b.ended != ""
+	if !already {
+		b.ended = why
+	}
+	b.mu.Unlock()
+	if already {
 		return
 	}
-	b.ended = why
 	b.log.Info("session ended", "why", why)
 	b.stop(errSessionEnded)
+	b.finish(func(context.Context) { b.closeLogins() })
 }
 
 // over returns why the session is over, or "".
