@@ -168,7 +168,6 @@ func arrowStream(schema *arrow.Schema, rows [][]any, columns []outCol) ([]byte, 
 	return buf.Bytes(), nil
 }
 
-
 func appendValue(f array.Builder, v any, t colType) error {
 	v, err := convert(v, t)
 	if err != nil {

@@ -290,9 +290,6 @@ func (d *definition) asSelect(r *relation) (string, error) {
 		return "", errUnsupported("bind variables in DDL")
 	}
 	for _, c := range out.columns {
-		if c.typ.kind == kindText {
-			c.typ.length = maxText
-		}
 		r.columns = append(r.columns, column{name: c.name, typ: c.typ})
 	}
 	return tr.sql, nil

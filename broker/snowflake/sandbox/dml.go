@@ -90,7 +90,7 @@ func (s *Server) explain(sess *session, toks []token) (*outcome, error) {
 	if toks[i].is("USING") {
 		i += 2
 	}
-	if i >= len(toks)-1 || !toks[i].is("SELECT", "WITH", "INSERT", "UPDATE", "DELETE") {
+	if !toks[i].is("SELECT", "WITH", "INSERT", "UPDATE", "DELETE") {
 		return nil, syntaxAt("", toks[i].pos, toks[i].text)
 	}
 	s.schema.RLock()

@@ -45,7 +45,11 @@ func (t token) op(s string) bool { return t.sort == sortOp && t.text == s }
 // name reports whether t can name an object or column.
 func (t token) name() bool { return t.sort == sortWord || t.sort == sortQuoted }
 
-// lex splits text into tokens. The last is sortEnd.
+// lookahead is how many tokens of sortEnd close a list, so that looking a few
+// tokens ahead needs no care.
+const lookahead = 8
+
+// lex splits text into tokens. The last ones are sortEnd.
 func lex(text string) ([]token, error) {
 	var toks []token
 	i, gap := 0, false
@@ -56,7 +60,10 @@ func lex(text string) ([]token, error) {
 		}
 		i, gap = n, spaced || len(toks) == 0
 		if i >= len(text) {
-			return append(toks, token{sort: sortEnd, pos: i, gap: true}), nil
+			for range lookahead {
+				toks = append(toks, token{sort: sortEnd, pos: i, gap: true})
+			}
+			return toks, nil
 		}
 		t, err := lexOne(text, i, toks)
 		if err != nil {
@@ -245,7 +252,7 @@ func split(text string) ([]string, error) {
 			if any {
 				parts = append(parts, strings.TrimSpace(text[start:t.pos]))
 			}
-			start, any = t.pos+1, false
+			start, any = min(t.pos+1, len(text)), false
 		default:
 			any = true
 		}

@@ -121,7 +121,7 @@ func describeOther(first token) (*outcome, error) {
 
 // isWait recognises SELECT SYSTEM$WAIT(n [, 'SECONDS'|'MILLISECONDS'|'MINUTES']).
 func isWait(toks []token) (time.Duration, bool) {
-	if len(toks) < 6 || !toks[0].is("SELECT") || !toks[1].is("SYSTEM$WAIT") || !toks[2].op("(") || toks[3].sort != sortNumber {
+	if !toks[0].is("SELECT") || !toks[1].is("SYSTEM$WAIT") || !toks[2].op("(") || toks[3].sort != sortNumber {
 		return 0, false
 	}
 	n, err := strconv.ParseFloat(toks[3].val, 64)

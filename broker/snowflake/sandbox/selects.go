@@ -50,11 +50,12 @@ func (s *Server) evaluate(ctx context.Context, sess *session, toks []token, bind
 
 // trimEnd drops semicolons at the end.
 func trimEnd(toks []token) []token {
-	end := len(toks) - 1
+	end := len(toks) - lookahead
+	closing := toks[end:]
 	for end > 0 && toks[end-1].op(";") {
 		end--
 	}
-	return append(toks[:end:end], toks[len(toks)-1])
+	return append(toks[:end:end], closing...)
 }
 
 // columnInfo is SQLite's account of a query's columns: which of a table they
@@ -241,11 +242,11 @@ func settle(out *outcome) {
 // special answers the queries that are about the session's own past or about
 // definitions: SELECT * FROM TABLE(RESULT_SCAN(…)) and SELECT GET_DDL(…).
 func (s *Server) special(sess *session, toks []token) (*outcome, bool, error) {
-	if len(toks) > 7 && toks[0].is("SELECT") && toks[1].op("*") && toks[2].is("FROM") && toks[3].is("TABLE") && toks[5].is("RESULT_SCAN") {
+	if toks[0].is("SELECT") && toks[1].op("*") && toks[2].is("FROM") && toks[3].is("TABLE") && toks[5].is("RESULT_SCAN") {
 		out, err := s.resultScan(sess, toks[7])
 		return out, true, err
 	}
-	if len(toks) > 6 && toks[0].is("SELECT") && toks[1].is("GET_DDL") && toks[3].sort == sortString && toks[5].sort == sortString {
+	if toks[0].is("SELECT") && toks[1].is("GET_DDL") && toks[3].sort == sortString && toks[5].sort == sortString {
 		out, err := s.getDDL(sess, toks[5].val)
 		return out, true, err
 	}
@@ -303,7 +304,7 @@ func (s *Server) getDDL(sess *session, name string) (*outcome, error) {
 
 // dotted reads a dotted name at toks[i] and returns where it ends.
 func dotted(toks []token, i int) ([]string, int) {
-	if i >= len(toks) || !toks[i].name() {
+	if !toks[i].name() {
 		return nil, i
 	}
 	parts := []string{toks[i].val}

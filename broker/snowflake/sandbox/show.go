@@ -300,7 +300,7 @@ func tableDDL(r *relation) string {
 // ident quotes an identifier if it needs to be.
 func ident(name string) string {
 	toks, err := lex(name)
-	if err == nil && len(toks) == 2 && toks[0].sort == sortWord && toks[0].val == name {
+	if err == nil && len(toks) == 1+lookahead && toks[0].sort == sortWord && toks[0].val == name {
 		return name
 	}
 	return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`

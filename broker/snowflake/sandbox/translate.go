@@ -39,7 +39,6 @@ type frame struct {
 	expect  bool // the next name is a relation
 	bare    bool // the relation takes no implied alias (INSERT INTO)
 	castEnd bool // within CAST( … AS type )
-	opened  int  // index in out of the piece that begins the call
 }
 
 // clauseWords end the list of relations of a FROM.
@@ -137,7 +136,7 @@ func (t *translator) step() error {
 	switch {
 	case tok.op("("):
 		f := t.top()
-		inner := frame{opened: len(t.out)}
+		inner := frame{}
 		if f.expect { // a derived table or a parenthesised join
 			inner.query, inner.from, inner.expect = true, true, true
 			f.expect = false
@@ -199,7 +198,7 @@ func (t *translator) word(tok token) error {
 	f := t.top()
 	switch {
 	case tok.is("SELECT"):
-		*f = frame{query: true, opened: f.opened}
+		*f = frame{query: true}
 	case tok.is("DELETE"):
 		f.query = true
 	case tok.is("UPDATE") && t.i == 0:
@@ -224,10 +223,13 @@ func (t *translator) word(tok token) error {
 			name = "SF_TRY_CAST"
 		}
 		t.emit(name)
-		t.frames = append(t.frames, frame{castEnd: true, opened: len(t.out)})
+		t.frames = append(t.frames, frame{castEnd: true})
 		t.emit("(")
 		t.i += 2
 		return nil
+	case tok.is("X") && t.peek(1).sort == sortString && !t.peek(1).gap: // X'00FF'
+		t.emit("x" + literal(t.peek(1).val))
+		t.i++
 	case tok.is("MINUS") && t.peek(1).is("SELECT", "ALL"):
 		t.emit("EXCEPT")
 	case tok.is("ILIKE"):
@@ -282,7 +284,7 @@ func (t *translator) call(tok token) error {
 		// The first argument is a bare word: DATEADD(day, 1, x).
 		if part := t.peek(2); part.sort == sortWord && t.peek(3).op(",") {
 			t.emit(name)
-			t.frames = append(t.frames, frame{opened: len(t.out)})
+			t.frames = append(t.frames, frame{})
 			t.emit("(")
 			t.emit(literal(strings.ToLower(part.val)))
 			t.i += 3
@@ -387,7 +389,11 @@ func (t *translator) relation() error {
 		t.refs = append(t.refs, r)
 		t.emit(tick(r.physical()))
 	}
-	if !f.bare && !t.peek(0).is("AS") && (!t.peek(0).name() || reserved(t.peek(0))) {
+	switch next := t.peek(0); {
+	case f.bare || next.is("AS"):
+	case next.name() && (next.sort == sortQuoted || !reserved(next)):
+		t.emit("AS") // SQLite wants it in UPDATE and DELETE
+	default:
 		t.emit("AS " + tick(alias))
 	}
 	f.bare = false
@@ -441,7 +447,7 @@ func (t *translator) wrap(start int, fn, args string) {
 // cast rewrites operand::TYPE.
 func (t *translator) cast() error {
 	typ, n := parseType(t.toks, t.i+1)
-	if n == 0 {
+	if n == 0 || len(t.out) == 0 || !operandEnd(t.prev()) {
 		return syntaxAt("", t.peek(1).pos, t.peek(1).text)
 	}
 	t.i += 1 + n
@@ -471,7 +477,7 @@ func typeArgs(t colType) string {
 
 // semi rewrites a path into a semi-structured column: col:a.b[0].
 func (t *translator) semi() error {
-	if !t.prev().name() && !t.prev().op(")") {
+	if !operandEnd(t.prev()) || len(t.out) == 0 {
 		return errUnsupported("variable")
 	}
 	t.i++
