@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jit-access/jit/session/recording"
@@ -132,6 +133,23 @@ type Index struct {
 
 // Next is the event number the next Batch has to begin with.
 func (x *Index) Next() int64 { return x.next }
+
+// Summary counts the statements by what became of them.
+func (x *Index) Summary() string {
+	parts := []string{plural(int64(x.Statements), "statement")}
+	for _, k := range filterWords {
+		n := 0
+		for _, e := range x.Entries {
+			if e.Statement() && k.keep(e) {
+				n++
+			}
+		}
+		if n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, k.word))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
 
 // Index reads the whole recording.
 func (r *Recording) Index() (*Index, error) {

@@ -81,14 +81,17 @@ func (r *Recording) each(opt WriteOptions, do func(Detail) error) error {
 }
 
 func writeHead(w io.Writer, r *Recording) {
-	s := r.Session()
-	var f facts
-	sessionFacts(&f, s)
-	f = append(f, ProofFacts(r.Report())...)
-	for _, x := range f {
-		writeFact(w, "", x)
+	for _, f := range append(r.SessionFacts(), ProofFacts(r.Report())...) {
+		writeFact(w, "", f)
 	}
 	fmt.Fprintln(w)
+}
+
+// SessionFacts says whose session it was, where and why.
+func (r *Recording) SessionFacts() []Fact {
+	var f facts
+	sessionFacts(&f, r.Session())
+	return f
 }
 
 // ProofFacts says what is proven about a recording.
@@ -110,6 +113,9 @@ func ProofFacts(p recording.Report) []Fact {
 			text += ", at " + c.At.Format("2006-01-02 15:04:05") + " UTC"
 		}
 		f.add("witness", text, ToneGood)
+	}
+	if !p.Trusted {
+		f.add("trust", "checked with the keys it names itself only: that shows that it is whole, not that it is genuine", ToneWarn)
 	}
 	if p.Unwitnessed > 0 {
 		f.add("unwitnessed", plural(p.Unwitnessed, "event")+" that no known witness covers", ToneWarn)

@@ -90,7 +90,7 @@ func (m *player) titleLine() string {
 	left := m.style.title.Render("jit replay") + "  " + oneLine(strings.TrimSpace(m.session.Email+"  "+m.session.Connection)) +
 		m.style.dim.Render("  "+oneLine(m.session.ID))
 	r := m.report
-	proof := m.style.good.Render("sealed, verified")
+	proof := m.style.good.Render("sealed, witnessed")
 	switch {
 	case m.broken != nil:
 		proof = m.style.bad.Render("NOT WHAT WAS RECORDED")
@@ -100,6 +100,8 @@ func (m *player) titleLine() string {
 		proof = m.style.warn.Render("sealed after a crash")
 	case r.Unwitnessed > 0:
 		proof = m.style.warn.Render("sealed, not witnessed")
+	case !r.Trusted:
+		proof = m.style.warn.Render("sealed, by a witness not known here")
 	}
 	return spread(left, proof, m.width)
 }

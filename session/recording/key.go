@@ -178,3 +178,9 @@ func (v cosignatureVerifier) Verify(msg, sig []byte) bool {
 	at := binary.BigEndian.Uint64(sig)
 	return at < 1<<62 && ed25519.Verify(v.pub, cosignedMessage(at, msg), sig[8:])
 }
+
+// CheckKey reports whether vkey is a verifier key, of a session or a witness.
+func CheckKey(vkey string) error {
+	_, err := newVerifier(vkey)
+	return err
+}
