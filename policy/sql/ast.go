@@ -169,7 +169,8 @@ type (
 		body      queryBody
 		order     []expr
 		orderAll  bool
-		locking   bool // FOR UPDATE
+		limits    []expr // LIMIT, OFFSET, FETCH where they are variables
+		locking   bool   // FOR UPDATE
 	}
 	// cte is one WITH element; an expression instead of a query makes a macro.
 	cte struct {

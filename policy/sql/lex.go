@@ -210,8 +210,9 @@ func (l *lexer) dollar() error {
 	switch {
 	case end < len(l.text) && l.text[end] == '$':
 		return l.wrong(l.at, "tagged dollar quotes do not exist in Snowflake")
-	case end == l.at+1:
-		return l.wrong(l.at, "a dollar sign that starts neither a variable nor a string")
+	case end == l.at+1: // the end of a MATCH_RECOGNIZE pattern
+		l.put(tokenOp, end).op = '$'
+		return nil
 	}
 	if isDigit(l.text[l.at+1]) {
 		for i := l.at + 1; i < end; i++ {
@@ -234,7 +235,9 @@ func isStagePart(c byte) bool {
 
 func (l *lexer) stage() error {
 	end := l.at + 1
-	for end < len(l.text) && isStagePart(l.text[end]) {
+	path := false // behind the first slash, where file names may hold more
+	for end < len(l.text) && (isStagePart(l.text[end]) || path && (l.text[end] == ':' || l.text[end] == '@')) {
+		path = path || l.text[end] == '/'
 		if l.text[end] == '"' {
 			start := end
 			for end++; ; {

@@ -30,6 +30,17 @@ func (p *parser) callRest(c *call) {
 	}
 }
 
+// plainArguments reads arguments behind which nothing may follow.
+func (p *parser) plainArguments() []argument {
+	c := &call{}
+	p.needOp('(')
+	p.arguments(c)
+	if len(c.order) > 0 || c.distinct {
+		p.fail("an order where only options are expected")
+	}
+	return c.args
+}
+
 func (p *parser) nullTreatment() {
 	if (p.is(wIgnore) || p.is(wRespect)) && p.peek(1).word == wNulls {
 		p.at += 2

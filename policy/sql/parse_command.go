@@ -7,10 +7,54 @@ import "strings"
 func (p *parser) command() statement {
 	mark := p.mark()
 	c := &commandStmt{rule: commandRule{kind: KindUnknown, reason: "no rule knows this statement"}}
+	p.orStuck(c, func() { p.commandBody(c) })
+	c.span = p.since(mark)
+	return c
+}
+
+// orStuck runs parse; what it does not understand makes the command stuck
+// instead of refusing the text: the command is classified, and a command that
+// is stuck never runs unattended.
+func (p *parser) orStuck(c *commandStmt, parse func()) {
+	depth := p.depth
+	var err error
+	func() {
+		defer catch(&err)
+		parse()
+	}()
+	if err == nil {
+		return
+	}
+	p.at, p.depth = p.stop, depth
+	c.rule.category = CategoryUnknown
+	c.stuck = "the statement's text is not understood"
+	c.effects = Effects{CatalogChanged: true}
+	c.body = nil
+}
+
+// stuckOr reads a statement of a known kind that is neither query nor DML.
+func (p *parser) stuckOr(kind Kind, parse func() statement) statement {
+	mark := p.mark()
+	c := &commandStmt{rule: commandRule{kind: kind}}
+	var s statement
+	p.orStuck(c, func() {
+		s = parse()
+		if !p.done() {
+			p.fail("text that does not belong to the statement")
+		}
+	})
+	if s != nil && c.stuck == "" {
+		return s
+	}
+	c.span = p.since(mark)
+	return c
+}
+
+func (p *parser) commandBody(c *commandStmt) {
 	verb := foldWord(p.textOf(p.cur()))
 	p.at++
 	switch verb {
-	case "CREATE", "ALTER", "DROP", "UNDROP":
+	case "CREATE", "ALTER", "DROP", "UNDROP", "DEFINE":
 		p.define(c, verb)
 	case "SHOW":
 		p.show(c)
@@ -37,8 +81,6 @@ func (p *parser) command() statement {
 	for !p.done() {
 		p.rest(c)
 	}
-	c.span = p.since(mark)
-	return c
 }
 
 // rest reads one token of what is not understood, or a query in it.
@@ -135,7 +177,7 @@ func (p *parser) define(c *commandStmt, verb string) {
 		p.alterRest(c, t)
 		return
 	}
-	if verb != "CREATE" {
+	if verb != "CREATE" && verb != "DEFINE" {
 		return
 	}
 	if t.code {
@@ -222,7 +264,9 @@ func (p *parser) isIntegrationOption() bool {
 
 func (p *parser) integrations(c *commandStmt) {
 	one := func() {
-		if o, ok := p.objectName(ObjectIntegration); ok {
+		if p.isString(0) {
+			c.sources = append(c.sources, objectRef{kind: ObjectLocation, text: p.stringValue()})
+		} else if o, ok := p.objectName(ObjectIntegration); ok {
 			c.sources = append(c.sources, o)
 		} else {
 			p.at++
@@ -275,7 +319,15 @@ func (p *parser) createBody(c *commandStmt, t *objectType) bool {
 			c.rule.kind += "_AS"
 		}
 		c.body = append(c.body, p.query())
-		return false // COMMENT = '…' may follow a view's query
+		if !p.done() {
+			c.stuck = "something follows the query"
+		}
+		return false
+	case t.words == "PIPE" && p.isOp('(') && !p.parenIsQuery():
+		inner := &parser{lexed: p.lexed, at: p.at + 1, stop: int(p.match[p.at]), depth: p.depth, script: p.script}
+		c.body = append(c.body, inner.statement())
+		p.at = inner.stop + 1
+		return false
 	case t.words == "TASK" || t.words == "ALERT" || t.words == "PIPE":
 		c.body = append(c.body, p.statement())
 		return true

@@ -55,10 +55,13 @@ func (p *parser) update() statement {
 	mark := p.mark()
 	p.needWord(wUpdate)
 	s := &updateStmt{target: p.joins()}
+	if p.word(wFrom) {
+		s.from = p.fromList()
+	}
 	p.needWord(wSet)
 	s.sets = p.assignments()
 	if p.word(wFrom) {
-		s.from = p.fromList()
+		s.from = append(s.from, p.fromList()...)
 	}
 	if p.word(wWhere) {
 		s.where = p.expr()
@@ -163,12 +166,14 @@ func (p *parser) copyInto() statement {
 			s.columns = p.columnNames()
 		}
 	}
-	p.needWord(wFrom)
-	if p.isOp('(') && p.parenIsQuery() {
+	switch {
+	case !s.unload && !p.is(wFrom): // from the table's own stage
+		s.source = &stageTable{span: s.target.span, text: "@%" + s.target.parts[len(s.target.parts)-1].name}
+	case p.word(wFrom) && p.isOp('(') && p.parenIsQuery():
 		p.at++
 		s.query = p.query()
 		p.needOp(')')
-	} else {
+	default:
 		s.source = p.table()
 	}
 	for !p.done() {

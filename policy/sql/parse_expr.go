@@ -234,7 +234,7 @@ func (p *parser) postfix(mark int, x expr) expr {
 			}
 			x = p.methodCall(mark, x, field)
 		case '!':
-			if !p.isName(1) || !p.isOpAt(2, '(') {
+			if !p.isName(1) {
 				return x
 			}
 			p.at++
@@ -259,7 +259,9 @@ func (p *parser) fields() {
 
 func (p *parser) methodCall(mark int, receiver expr, method ident) expr {
 	c := &call{method: receiver, name: &name{parts: []ident{method}}}
-	p.callRest(c)
+	if p.isOp('(') {
+		p.callRest(c)
+	}
 	c.span = p.since(mark)
 	return c
 }
@@ -327,6 +329,12 @@ func (p *parser) opPrimary(t token) expr {
 	case '[':
 		return p.collection(']', func() []expr { return []expr{p.element()} })
 	case '{':
+		if p.isTextAt(1, "FN") && p.isName(2) { // {fn f(x)}, as ODBC and JDBC write it
+			p.at += 2
+			x := p.expr()
+			p.needOp('}')
+			return x
+		}
 		return p.collection('}', p.objectField)
 	case '?':
 		p.at++
@@ -528,6 +536,10 @@ func (p *parser) identifierExpr() expr {
 		p.callRest(c)
 		c.span = p.since(mark)
 		return c
+	}
+	if n.dynamic == nil && p.isOp('.') && p.isOpAt(1, '*') {
+		p.at += 2
+		return p.star(mark, n.parts)
 	}
 	if n.dynamic != nil {
 		return &dynamicRef{span: p.since(mark), name: n}

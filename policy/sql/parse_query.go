@@ -25,6 +25,9 @@ func (p *parser) parenIsQuery() bool {
 	if !p.startsQuery(1) {
 		return false
 	}
+	if p.peek(1).word == wValues {
+		return p.valuesIsQuery(p.at + 2)
+	}
 	at := p.at + 1
 	for p.tokens[at].kind == tokenOp { // only '(' can stand here
 		after := int(p.match[at]) + 1
@@ -40,6 +43,23 @@ func (p *parser) parenIsQuery() bool {
 			t.word == wOffset || t.word == wFetch)
 	}
 	return true
+}
+
+// valuesIsQuery tells whether the rows of a VALUES are the whole of what the
+// parentheses hold, or a table with an alias.
+func (p *parser) valuesIsQuery(at int) bool {
+	for at < p.stop && p.tokens[at].kind == tokenOp && p.tokens[at].op == '(' {
+		at = int(p.match[at]) + 1
+		if at >= p.stop || p.tokens[at].kind != tokenOp || p.tokens[at].op != ',' {
+			break
+		}
+		at++
+	}
+	if at >= p.stop {
+		return true
+	}
+	t := p.tokens[at]
+	return t.kind == tokenOp || t.kind == tokenWord && (setOperatorWords[t.word] || t.word == wOrder || t.word == wLimit)
 }
 
 var setOperatorWords = keywordSet(wUnion, wExcept, wMinus, wIntersect)
@@ -135,21 +155,21 @@ func (p *parser) queryTail(q *query) {
 	for {
 		switch {
 		case p.word(wLimit):
-			p.limitValue()
+			p.limitValue(q)
 		case p.word(wOffset):
-			p.limitValue()
+			p.limitValue(q)
 			_ = p.textWord("ROW") || p.word(wRows)
 		case p.word(wFetch):
 			_ = p.word(wFirst) || p.textWord("NEXT")
 			if !p.isText("ROW") && !p.is(wRows) && !p.isText("ONLY") && !p.done() && !p.isOp(')') {
-				p.limitValue()
+				p.limitValue(q)
 			}
 			_ = p.textWord("ROW") || p.word(wRows)
 			p.textWord("ONLY")
 		case p.word(wFor, wUpdate):
 			q.locking = true
 			if !p.textWord("NOWAIT") && p.textWord("WAIT") {
-				p.limitValue()
+				p.limitValue(q)
 			}
 		default:
 			return
@@ -159,14 +179,14 @@ func (p *parser) queryTail(q *query) {
 
 // limitValue reads a constant; Snowflake takes no expression here, and an
 // expression would be an oracle.
-func (p *parser) limitValue() {
+func (p *parser) limitValue(q *query) {
 	switch t := p.cur(); {
-	case t.kind == tokenNumber, t.kind == tokenVariable, p.isString(0), p.is(wNull):
+	case t.kind == tokenNumber, p.isString(0), p.is(wNull):
 		p.at++
-	case p.isOp('?'), p.isOp(':'):
-		p.primary()
+	case t.kind == tokenVariable, p.isOp('?'), p.isOp(':'):
+		q.limits = append(q.limits, p.primary())
 	case p.script && t.kind == tokenWord:
-		p.at++
+		q.limits = append(q.limits, p.nameExpr())
 	default:
 		p.expected("a constant")
 	}
@@ -354,13 +374,29 @@ func (p *parser) alias() ident {
 	t := p.cur()
 	switch {
 	case t.kind == tokenQuoted:
-	case t.kind != tokenWord || notAlias[t.word]:
+	case t.kind != tokenWord, p.isOpAt(1, '='), notAlias[t.word] && !p.lastWordAlias(t.word):
 		return ident{}
 	case t.word == wAt || t.word == wBefore || t.word == wChanges:
 		if p.isOpAt(1, '(') {
 			return ident{}
 		}
+	case p.is(wPartition, wBy):
+		return ident{}
 	}
 	p.at++
 	return p.identOf(t)
+}
+
+// lastWordAlias tells whether a word that could start a clause is an alias
+// after all: nothing that it would need follows.
+func (p *parser) lastWordAlias(w keyword) bool {
+	next := p.peek(1)
+	last := next.kind == tokenEnd || p.isOpAt(1, ')') || p.isOpAt(1, ',')
+	switch w {
+	case wLimit, wOffset, wExcept, wPivot, wUnpivot, wMatchRecognize, wWindow:
+		return last && !p.script
+	case wEnd:
+		return next.kind == tokenEnd && !p.script && p.depth < 8
+	}
+	return false
 }

@@ -74,11 +74,11 @@ func (p *parser) statement() statement {
 	case wMerge:
 		return p.merge()
 	case wSet:
-		return p.set()
+		return p.stuckOr("SET", p.set)
 	case wCall:
-		return p.callStatement()
+		return p.stuckOr("CALL", p.callStatement)
 	case wWith:
-		return p.anonymousCall()
+		return p.stuckOr("CALL", p.anonymousCall)
 	case wExplain:
 		return p.explain()
 	case wBegin:
@@ -89,14 +89,18 @@ func (p *parser) statement() statement {
 		return p.block()
 	case wExecute:
 		if p.isTextAt(1, "IMMEDIATE") {
-			return p.immediate()
+			return p.stuckOr("EXECUTE_IMMEDIATE", p.immediate)
 		}
 	}
 	switch {
 	case p.isText("COPY") && p.peek(1).word == wInto:
-		return p.copyInto()
+		kind := Kind("COPY_INTO_TABLE")
+		if k := p.peek(2).kind; k == tokenStage || k == tokenString {
+			kind = "COPY_INTO_LOCATION"
+		}
+		return p.stuckOr(kind, p.copyInto)
 	case p.isText("UNSET"):
-		return p.unset()
+		return p.stuckOr("UNSET", p.unset)
 	}
 	return p.command()
 }

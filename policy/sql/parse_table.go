@@ -85,6 +85,9 @@ func (p *parser) table() tableExpr {
 	t := p.tableCore()
 	p.tableVersion(tailOf(t))
 	if !p.tableOperatorAhead() {
+		if _, ok := t.(*joinChain); ok && (p.is(wAs) || p.peek(0).kind == tokenQuoted) {
+			t = p.aliasedJoin(mark, t)
+		}
 		p.tableAlias(t)
 		p.tableVersion(tailOf(t))
 	}
@@ -95,6 +98,13 @@ func (p *parser) table() tableExpr {
 		}
 		t = next
 	}
+}
+
+// aliasedJoin makes (a JOIN b) AS c a query of all its columns.
+func (p *parser) aliasedJoin(mark int, t tableExpr) tableExpr {
+	sp := p.since(mark)
+	body := &selectCore{span: sp, items: []selectItem{{value: &star{span: sp}}}, from: []tableExpr{t}}
+	return &derivedTable{span: sp, query: &query{span: sp, body: body}, lateral: true}
 }
 
 // tailOf returns what may follow t, or nil for a join in parentheses.
@@ -240,10 +250,10 @@ func (p *parser) stageTable() tableExpr {
 		t.text = p.stringValue()
 	}
 	if p.isOp('(') {
-		c := &call{}
-		p.callRest(c)
-		for _, a := range c.args {
-			t.args = append(t.args, a.value)
+		for _, a := range p.plainArguments() {
+			if _, ok := a.value.(*columnRef); !ok { // the name of a file format
+				t.args = append(t.args, a.value)
+			}
 		}
 	}
 	t.span = p.since(mark)
@@ -277,12 +287,11 @@ func (p *parser) tableVersion(tail *tableTail) {
 		tail.changes = tail.changes || p.is(wChanges)
 		tail.isPast = true
 		p.at++
-		c := &call{}
-		p.callRest(c)
-		for _, a := range c.args {
-			if a.name != "INFORMATION" && a.name != "STREAM" { // keywords, not values
-				tail.historic = append(tail.historic, a.value)
+		for _, a := range p.plainArguments() {
+			if ref, ok := a.value.(*columnRef); ok && len(ref.parts) == 1 && (a.name == "INFORMATION" || a.name == "STREAM") {
+				continue // a keyword or the name of a stream
 			}
+			tail.historic = append(tail.historic, a.value)
 		}
 	}
 }
@@ -414,12 +423,11 @@ func (p *parser) unpivot(source tableExpr) tableExpr {
 	p.needWord(wIn)
 	p.parenthesised(func() {
 		t.columns = append(t.columns, p.columnName())
-		if p.word(wAs) {
-			if p.isString(0) {
-				p.stringValue()
-			} else {
-				p.ident()
-			}
+		p.word(wAs)
+		if p.isString(0) {
+			p.stringValue()
+		} else if p.isName(0) {
+			p.ident()
 		}
 	})
 	p.needOp(')')

@@ -287,8 +287,8 @@ func (p *parser) skipParens() {
 	}
 	end := int(p.match[p.at])
 	for p.at < end {
-		if p.is(wSelect) || p.isOp(';') {
-			p.unsupported("a query where only options are understood")
+		if p.is(wSelect) || p.is(wWith) || p.isOp(';') || p.cur().kind == tokenVariable {
+			p.unsupported("a query or a variable where only options are understood")
 		}
 		p.at++
 	}

@@ -129,7 +129,7 @@ func (r *resolver) plainName(name string, sc *scope, f *found) {
 		hit := false
 		for _, x := range s.relations {
 			r.spend(len(x.columns)/8 + 1)
-			if c, ok := x.find(name); ok {
+			if c, ok := r.find(x, name); ok {
 				f.add(r.merged(x, name, c))
 				hit = true
 			}
@@ -181,7 +181,7 @@ func (r *resolver) dottedName(parts []ident, sc *scope, f *found) {
 				}
 				stop = true
 				r.spend(len(x.columns)/8 + 1)
-				if c, ok := x.find(parts[k].name); ok {
+				if c, ok := r.find(x, parts[k].name); ok {
 					if k < len(parts)-1 {
 						c = column{labels: c.labels}
 					}
@@ -192,14 +192,14 @@ func (r *resolver) dottedName(parts []ident, sc *scope, f *found) {
 			}
 		}
 		for _, x := range s.relations { // a path into a column
-			if c, ok := x.find(parts[0].name); ok {
+			if c, ok := r.find(x, parts[0].name); ok {
 				f.add(column{labels: c.labels})
 				stop = true
 			}
 		}
 		if s.variables && !stop && len(parts) == 2 {
 			for _, x := range s.relations {
-				if c, ok := x.find(parts[1].name); ok {
+				if c, ok := r.find(x, parts[1].name); ok {
 					f.add(column{labels: c.labels})
 					stop = true
 				} else if x.open {
@@ -236,7 +236,31 @@ func (x *relation) answersTo(q []ident) bool {
 }
 
 // positional resolves $n or t.$n: the n-th column of what is in FROM.
+//
+// Without a qualifier and with several relations both the n-th column of all
+// and the n-th of each count.
 func (r *resolver) positional(p *positional, sc *scope) column {
+	c := r.nthColumn(p, sc)
+	if len(p.qualifier) > 0 {
+		return c
+	}
+	for s := sc; s != nil; s = s.up {
+		if len(s.relations) == 0 {
+			continue
+		}
+		if len(s.relations) > 1 {
+			for _, x := range s.relations {
+				if p.n >= 1 && p.n <= len(x.columns) {
+					c = column{labels: r.union(c.labels, x.columns[p.n-1].labels)}
+				}
+			}
+		}
+		break
+	}
+	return c
+}
+
+func (r *resolver) nthColumn(p *positional, sc *scope) column {
 	for s := sc; s != nil; s = s.up {
 		at, any := 0, false
 		for _, x := range s.relations {

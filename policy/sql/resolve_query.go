@@ -19,6 +19,9 @@ func (r *resolver) query(q *query, up *scope) result {
 	if len(q.order) > 0 || q.orderAll {
 		r.orderBy(q, res, inner, sc)
 	}
+	for _, e := range q.limits {
+		r.predicate(r.expr(e, sc))
+	}
 	res.rows = r.union(res.rows, r.facts.predicates)
 	r.facts.predicates = r.union(outer, r.facts.predicates)
 	return res
@@ -277,14 +280,15 @@ func (r *resolver) mergeResults(a, b result, op setOperator) result {
 		return column{name: x.name, labels: r.union(x.labels, y.labels), direct: same}
 	}
 	if op.byName {
-		at := make(map[string]int, len(out.columns))
+		at := make(map[string][]int, len(out.columns))
 		for i, c := range out.columns {
-			at[c.name] = i
+			at[c.name] = append(at[c.name], i)
 		}
 		for _, c := range b.columns {
-			if i, ok := at[c.name]; ok {
+			for _, i := range at[c.name] {
 				out.columns[i] = both(out.columns[i], c)
-			} else {
+			}
+			if len(at[c.name]) == 0 {
 				out.columns = append(out.columns, column{name: c.name, labels: c.labels})
 			}
 		}

@@ -141,6 +141,10 @@ func (r *resolver) command(s *commandStmt) outcome {
 	if s.rule.reason != "" {
 		r.doubt(s.rule.reason)
 	}
+	if len(s.body) > 0 && categoryRank(o.category) < categoryRank(CategoryQuery) {
+		o.category = CategoryUnknown
+		r.doubt("a query where none is expected")
+	}
 	if o.category == CategoryUnknown {
 		o.effects.CatalogChanged = true
 		r.lost = true
@@ -179,6 +183,7 @@ func (r *resolver) changed(o Object, s *commandStmt) {
 	if !s.effects.CatalogChanged {
 		return
 	}
+	r.tables = nil
 	switch o.Kind {
 	case ObjectTable, ObjectView:
 		if r.stale == nil {

@@ -135,6 +135,7 @@ func (r *resolver) store(o ObjectName, l labelSet) {
 		r.wrote = map[ObjectName]labelSet{}
 	}
 	r.wrote[o] = r.union(r.wrote[o], l)
+	r.tables = nil // views may read it
 }
 
 func (r *resolver) insert(s *insertStmt) outcome {

@@ -133,10 +133,12 @@ func (r *resolver) baseTable(o ObjectName) *baseTable {
 		}
 		return b
 	}
-	b := r.loadTable(o)
 	if r.tables == nil {
 		r.tables = map[ObjectName]*baseTable{}
 	}
+	// A view that reads itself finds this.
+	r.tables[o] = &baseTable{object: o, kind: ObjectView, open: true, own: true, rest: topLabels}
+	b := r.loadTable(o)
 	r.tables[o] = b
 	return b
 }
@@ -173,7 +175,7 @@ func (r *resolver) loadTable(o ObjectName) *baseTable {
 		r.doubtTable(o)
 		return unknown()
 	}
-	if rel.Kind == ObjectView {
+	if rel.Kind == ObjectView || rel.ViewText != "" {
 		b.kind = ObjectView
 	}
 	r.spend(len(rel.Columns))
@@ -263,6 +265,9 @@ func (r *resolver) flowTable(t *flowTable) *relation {
 		return x
 	}
 	res := r.flow[len(r.flow)-t.n]
+	if res.open {
+		r.doubt("the columns of the earlier result $" + strconv.Itoa(t.n) + " are not known")
+	}
 	x.columns, x.open, x.rest = res.columns, res.open, res.rest
 	r.predicate(res.rows)
 	return x
@@ -348,7 +353,7 @@ func (r *resolver) mergeColumn(sc *scope, start, middle int, name string, outer 
 	for i := start; i < len(sc.relations); i++ {
 		x := sc.relations[i]
 		r.spend(len(x.columns))
-		c, ok := x.find(name)
+		c, ok := r.find(x, name)
 		switch {
 		case ok:
 			all = r.union(all, c.labels)
@@ -362,6 +367,7 @@ func (r *resolver) mergeColumn(sc *scope, start, middle int, name string, outer 
 		}
 		if ok && i >= middle {
 			y := *x
+			y.index = nil
 			y.hidden = map[string]bool{name: true}
 			for n := range x.hidden {
 				y.hidden[n] = true
@@ -374,6 +380,7 @@ func (r *resolver) mergeColumn(sc *scope, start, middle int, name string, outer 
 		return
 	}
 	y := *sc.relations[left]
+	y.index = nil
 	y.columns = append([]column(nil), y.columns...)
 	for i := range y.columns {
 		if y.columns[i].name == name {

@@ -23,15 +23,42 @@ type relation struct {
 	// hidden names the columns that a USING or NATURAL join merged into
 	// another relation's: * leaves them out.
 	hidden map[string]bool
+	index  map[string][]int32 // positions by name, made when there are many columns
 }
 
-func (x *relation) find(name string) (column, bool) {
+// indexedColumns is the number of columns from which looking through them
+// costs more than an index.
+const indexedColumns = 24
+
+// find returns the column of that name; if several have it, all of them count.
+func (r *resolver) find(x *relation, name string) (c column, ok bool) {
+	if len(x.columns) > indexedColumns {
+		if x.index == nil {
+			r.spend(len(x.columns))
+			x.index = make(map[string][]int32, len(x.columns))
+			for i := range x.columns {
+				n := x.columns[i].name
+				x.index[n] = append(x.index[n], int32(i))
+			}
+		}
+		for _, i := range x.index[name] {
+			c, ok = r.either(c, ok, x.columns[i]), true
+		}
+		return c, ok
+	}
 	for i := range x.columns {
 		if x.columns[i].name == name {
-			return x.columns[i], true
+			c, ok = r.either(c, ok, x.columns[i]), true
 		}
 	}
-	return column{}, false
+	return c, ok
+}
+
+func (r *resolver) either(a column, any bool, b column) column {
+	if !any {
+		return b
+	}
+	return column{name: a.name, labels: r.union(a.labels, b.labels)}
 }
 
 // scope is what names can refer to at one level of a query.

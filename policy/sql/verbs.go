@@ -30,6 +30,7 @@ var objectTypes = []objectType{
 	{words: "INTERACTIVE TABLE", object: ObjectTable, category: CategoryDefine},
 	{words: "VIEW", object: ObjectView, category: CategoryDefine},
 	{words: "MATERIALIZED VIEW", object: ObjectView, category: CategoryDefine},
+	{words: "INTERACTIVE MATERIALIZED VIEW", object: ObjectView, category: CategoryDefine},
 	{words: "SEMANTIC VIEW", object: ObjectView, category: CategoryDefine},
 	{words: "SCHEMA", object: ObjectSchema, category: CategoryDefine},
 	{words: "DATABASE", object: ObjectDatabase, category: CategoryDefine},
@@ -160,7 +161,7 @@ var shownTypes = func() map[string]commandRule {
 		"PRIMARY KEYS", "UNIQUE KEYS", "IMPORTED KEYS", "EXPORTED KEYS", "REGIONS", "USER FUNCTIONS", "BUILTIN FUNCTIONS",
 		"USER PROCEDURES", "VERSIONS", "VERSIONS IN DATASET", "CHANNELS", "TABLES", "IMAGES", "CLASSES", "ENTITLEMENTS",
 		"SEMANTIC DIMENSIONS", "SEMANTIC METRICS", "SEMANTIC FACTS", "RELEASE CHANNELS", "RELEASE DIRECTIVES", "ENDPOINTS", "ACCOUNTS",
-		"ORGANIZATION ACCOUNTS", "DEPENDENT OBJECTS", "REPLICATION ACCOUNTS", "REPLICATION DATABASES", "MATERIALIZATIONS",
+		"ORGANIZATION ACCOUNTS", "DEPENDENT OBJECTS", "REPLICATION ACCOUNTS", "REPLICATION DATABASES", "MATERIALIZATIONS", "GLOBAL ACCOUNTS",
 		"DATABASES", "CONSTRAINTS", "PRIVILEGES", "TELEMETRY EVENT DEFINITIONS", "SERVICE CONTAINERS", "SERVICE INSTANCES"} {
 		add(words, "")
 	}

@@ -97,6 +97,7 @@ func (w walker) query(n node) {
 		}
 		walk(n.body, w.visit)
 		w.exprs(n.order)
+		w.exprs(n.limits)
 	case *cte:
 		w.subquery(n.query)
 		w.expr(n.macro)
