@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/jit-access/jit/policy"
 	"github.com/jit-access/jit/policy/sql"
 	"github.com/jit-access/jit/session"
 	"github.com/jit-access/jit/session/recording"
@@ -279,4 +280,118 @@ func TestRunningCanceled(t *testing.T) {
 		defer r.up.mu.Unlock()
 		return len(r.up.aborts) == 1 && strings.Contains(r.up.aborts[0], r.up.queries[0].RequestID)
 	})
+}
+
+func TestLongPoll(t *testing.T) { // H02 H03
+	r := newRig(t)
+	r.b.poll = 30 * time.Millisecond
+	tk := r.login()
+	request, final := r.held(tk, "", "drop table t")
+	first := <-final
+	if first.code() != "333333" || !first.Success {
+		t.Fatalf("got %s", first.Raw)
+	}
+	path := first.data(t)["getResultUrl"].(string)
+	for range 3 {
+		if a := r.send("GET", path, tk.token, nil); a.Raw != first.Raw {
+			t.Fatalf("another answer: %s", a.Raw)
+		}
+	}
+	r.decide(request, session.OutcomeApprove)
+	eventually(t, "the result", func() bool { return r.send("GET", path, tk.token, nil).Raw == plainRow })
+	if len(r.up.seen()) != 1 {
+		t.Error("not executed once")
+	}
+}
+
+func TestHeldAsync(t *testing.T) {
+	r := newRig(t)
+	r.b.asyncPoll = 30 * time.Millisecond
+	tk := r.login()
+	body := []byte(`{"sqlText":"drop table t","asyncExec":true}`)
+	a := r.send("POST", "/queries/v1/query-request?requestId="+uuid.NewString(), tk.token, body)
+	id, _ := a.data(t)["queryId"].(string)
+	if a.code() != "333334" || uuid.Validate(id) != nil {
+		t.Fatalf("got %s", a.Raw)
+	}
+	if m := r.send("GET", "/monitoring/queries/"+id, tk.token, nil); !strings.Contains(m.Raw, "QUEUED") {
+		t.Errorf("got %s", m.Raw)
+	}
+	r.decide(<-r.desk.filed, session.OutcomeApprove)
+	eventually(t, "SUCCESS", func() bool {
+		return strings.Contains(r.send("GET", "/monitoring/queries/"+id, tk.token, nil).Raw, "SUCCESS")
+	})
+}
+
+func TestDeadline(t *testing.T) {
+	r := newRig(t, func(c *Config) {
+		c.Session.Scope.TTL = 300 * time.Millisecond // counts from the first login
+	})
+	tk := r.login()
+	request, final := r.held(tk, "", "drop table t")
+	if a := <-final; a.code() != "390111" || !strings.Contains(*a.Message, "deadline") {
+		t.Errorf("held: %s", a.Raw)
+	}
+	if a := r.query(tk, "", "select 1"); a.code() != "390111" {
+		t.Errorf("next: %s", a.Raw)
+	}
+	if a := r.loginWith(r.patFields(), ""); a.code() != "390100" || !strings.Contains(*a.Message, "deadline") {
+		t.Errorf("login: %s", a.Raw)
+	}
+	eventually(t, "withdrawn", func() bool { return r.desk.state(request) == session.StateWithdrawn })
+}
+
+func TestDeadlineClocks(t *testing.T) {
+	now := time.Now()
+	d := deadlineAt(now, now.Add(time.Minute))
+	for name, c := range map[string]struct {
+		now  time.Time
+		over bool
+	}{
+		"before": {now.Add(59 * time.Second), false}, "after": {now.Add(time.Minute), true},
+		"wall clock alone (after a suspend)": {now.Add(time.Hour).Round(0), true},
+	} {
+		if over := d.left(c.now) <= 0; over != c.over {
+			t.Errorf("%s: over is %v", name, over)
+		}
+	}
+}
+
+func TestTimeBudget(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Policy = firstWord{limits: policy.Limits{Wall: 50 * time.Millisecond}} })
+	release := make(chan struct{})
+	r.up.setAnswer(func(q seenQuery) (int, string) { <-release; return 200, plainRow })
+	defer close(release)
+	wantRefusal(t, r.query(r.login(), "", "select 1"), "000604", "JIT-2006")
+	eventually(t, "aborted upstream", func() bool { r.up.mu.Lock(); defer r.up.mu.Unlock(); return len(r.up.aborts) == 1 })
+}
+
+func TestUpstreamSessionLost(t *testing.T) {
+	r := newRig(t)
+	tk := r.login()
+	r.up.setAnswer(func(q seenQuery) (int, string) {
+		return 200, `{"data":null,"code":"390111","message":"session gone","success":false}`
+	})
+	if a := r.query(tk, "", "select 1"); a.code() != "390111" || strings.Contains(a.Raw, "session gone") {
+		t.Errorf("got %s", a.Raw)
+	}
+	r.up.setAnswer(func(q seenQuery) (int, string) { return 200, plainRow })
+	if a := r.query(r.login(), "", "select 1"); !a.Success {
+		t.Errorf("a new login: %s", a.Raw)
+	}
+}
+
+func TestRevokedAtRenewal(t *testing.T) {
+	r := newRig(t)
+	tk := r.login()
+	r.account.renew = session.ErrRevoked
+	r.up.setAnswer(func(q seenQuery) (int, string) {
+		return 200, `{"data":null,"code":"390112","message":"expired","success":false}`
+	})
+	if a := r.query(tk, "", "select 1"); a.code() != "390111" {
+		t.Errorf("got %s", a.Raw)
+	}
+	if a := r.loginWith(r.patFields(), ""); a.code() != "390100" {
+		t.Errorf("login: %s", a.Raw)
+	}
 }

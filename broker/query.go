@@ -76,9 +76,9 @@ func (b *Broker) start(l *login, s *statement) {
 func (b *Broker) await(w http.ResponseWriter, r *http.Request, l *login, s *statement) {
 	s.park()
 	defer s.leave()
-	wait, accepted := longPoll, (<-chan struct{})(nil)
+	wait, accepted := b.poll, (<-chan struct{})(nil)
 	if s.req.Async && r.Method == http.MethodPost {
-		wait, accepted = asyncPoll, s.accepted
+		wait, accepted = b.asyncPoll, s.accepted
 	}
 	t := time.NewTimer(wait)
 	defer t.Stop()

@@ -26,6 +26,8 @@ type Broker struct {
 	upstream     *http.Client
 	names        names
 	protocolRate rate
+	poll         time.Duration // longPoll, shorter in tests
+	asyncPoll    time.Duration // likewise
 	// spawn starts work that ends with the session; set by serve before the
 	// first request.
 	spawn func(func(ctx context.Context))
@@ -66,8 +68,9 @@ func assemble(cfg Config, lease digestKey) (*Broker, error) {
 	return &Broker{
 		cfg: cfg, log: cfg.Logger, lease: lease, idKey: idKey,
 		masker: policy.NewMasker(maskKey), analyze: sql.Analyze,
-		upstream:     &http.Client{Transport: transport, CheckRedirect: noRedirect},
-		deadline:     deadlineAt(time.Now(), cfg.Session.Deadline),
+		upstream: &http.Client{Transport: transport, CheckRedirect: noRedirect},
+		deadline: deadlineAt(time.Now(), cfg.Session.Deadline),
+		poll:     longPoll, asyncPoll: asyncPoll,
 		protocolRate: rate{burst: 20, every: time.Second},
 		logins:       map[*login]struct{}{}, tokens: map[digestKey]*login{}, masters: map[digestKey]*login{},
 		outliving: map[string]bool{},
