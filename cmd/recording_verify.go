@@ -1,0 +1,165 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/jit-access/jit/replay"
+	"github.com/jit-access/jit/session/recording"
+)
+
+// verifyOptions is what the flags of `jit recording verify` say.
+type verifyOptions struct {
+	Recording  string
+	KeyFiles   []string
+	SessionKey string
+	OwnKeys    bool
+	JSON       bool
+}
+
+func newRecordingVerifyCommand(a *App) *cobra.Command {
+	o := verifyOptions{}
+	c := &cobra.Command{
+		Use:   "verify [ID|FOLDER]",
+		Short: "Check that a recording is what was recorded",
+		Long: `Check that a recording is what was recorded: every event, the signed root, and
+that the approval server cosigned it as a witness. It works offline. A change is
+named by file and event, and the exit code is 1.
+
+The server's key comes from --witness-key, a file with one verifier key per line;
+by default from the servers that jit has used on this machine. Without any, the
+check shows that the recording is whole, not that it is genuine.`,
+		Example: `  jit recording verify
+  jit recording verify SESSION --json
+  jit recording verify ./evidence --witness-key server.pub`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			o.Recording = first(args)
+			return a.verifyRecording(o)
+		},
+	}
+	f := c.Flags()
+	f.StringArrayVar(&o.KeyFiles, "witness-key", nil, "file with the witness's verifier keys; may be repeated")
+	f.StringVar(&o.SessionKey, "session-key", "", "the session's verifier key, if you have it from elsewhere")
+	f.BoolVar(&o.OwnKeys, "own-keys", false, "trust the keys the recording names itself")
+	f.BoolVar(&o.JSON, "json", false, "print JSON")
+	c.MarkFlagsMutuallyExclusive("witness-key", "own-keys")
+	return c
+}
+
+// verifyDoc is what `jit recording verify --json` prints.
+type verifyDoc struct {
+	OK          bool        `json:"ok"`
+	Recording   string      `json:"recording"`
+	Session     string      `json:"session,omitempty"`
+	Events      int64       `json:"events"`
+	Bytes       int64       `json:"bytes"`
+	Root        string      `json:"root,omitempty"`
+	Key         string      `json:"key,omitempty"`
+	Signed      int64       `json:"signed"`
+	Cosigned    []cosignDoc `json:"cosigned"`
+	Unwitnessed int64       `json:"unwitnessed"`
+	Unsigned    int64       `json:"unsigned"`
+	Torn        int64       `json:"torn"`
+	Sealed      bool        `json:"sealed"`
+	Recovered   bool        `json:"recovered"`
+	Trusted     bool        `json:"trusted"`
+	Segment     string      `json:"segment,omitempty"` // what was changed
+	Event       *int64      `json:"event,omitempty"`
+	Why         string      `json:"why,omitempty"`
+}
+
+type cosignDoc struct {
+	Name   string    `json:"name"`
+	Key    string    `json:"key"`
+	Events int64     `json:"events"`
+	At     time.Time `json:"at,omitzero"`
+}
+
+func (a *App) verifyRecording(o verifyOptions) error {
+	dir, err := a.findRecording(o.Recording)
+	if err != nil {
+		return err
+	}
+	opt := recording.VerifyOptions{SessionKey: o.SessionKey}
+	if opt.WitnessKeys, err = a.trustedWitnesses(o); err != nil {
+		return err
+	}
+	rep, verr := recording.Verify(dir, opt)
+	if o.JSON {
+		if err := a.printJSON(verifyDocOf(dir, rep, verr)); err != nil {
+			return err
+		}
+	}
+	if verr != nil {
+		return recordingFailure("verifying "+dir, verr)
+	}
+	if o.JSON {
+		return nil
+	}
+	facts := append([]replay.Fact{{Label: "folder", Text: replay.VisibleLine(dir)}}, replay.ProofFacts(rep)...)
+	facts = append(facts, replay.Fact{Label: "size", Text: replay.Bytes(rep.Size)})
+	return a.printFacts(facts)
+}
+
+// trustedWitnesses are the keys the user gave, or those known on this machine.
+func (a *App) trustedWitnesses(o verifyOptions) ([]string, error) {
+	if o.OwnKeys {
+		return nil, nil
+	}
+	if len(o.KeyFiles) == 0 {
+		return a.witnessKeys()
+	}
+	var keys []string
+	for _, name := range o.KeyFiles {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return nil, &Failure{Code: ExitUsage, What: "reading --witness-key", Err: err}
+		}
+		for line := range strings.Lines(string(data)) {
+			fields := strings.Fields(line) // "key", or "server key" as jit keeps them
+			if len(fields) == 0 || strings.HasPrefix(fields[0], "#") {
+				continue
+			}
+			key := fields[len(fields)-1]
+			if err := recording.CheckKey(key); err != nil {
+				return nil, &Failure{Code: ExitUsage, What: "reading --witness-key " + name, Err: err, Fix: "The file holds lines like witness+1a2b3c4d+BJ…; ask the server's administrator for it."}
+			}
+			if !slices.Contains(keys, key) {
+				keys = append(keys, key)
+			}
+		}
+	}
+	if len(keys) == 0 {
+		return nil, &Failure{Code: ExitUsage, What: "there is no key in " + strings.Join(o.KeyFiles, ", ")}
+	}
+	return keys, nil
+}
+
+func verifyDocOf(dir string, rep recording.Report, err error) verifyDoc {
+	doc := verifyDoc{Recording: dir, Cosigned: []cosignDoc{}}
+	if err != nil {
+		doc.Why = err.Error()
+		var tamper *recording.TamperError
+		if errors.As(err, &tamper) {
+			doc.Segment, doc.Why = tamper.Segment, tamper.Why
+			if tamper.Event >= 0 {
+				doc.Event = &tamper.Event
+			}
+		}
+		return doc
+	}
+	doc.OK, doc.Session, doc.Events, doc.Bytes, doc.Root, doc.Key = true, rep.Session.ID, rep.Events, rep.Size, fmt.Sprint(rep.Root), rep.Key
+	doc.Signed, doc.Unwitnessed, doc.Unsigned, doc.Torn = rep.Signed, rep.Unwitnessed, rep.Tail, rep.Torn
+	doc.Sealed, doc.Recovered, doc.Trusted = rep.Sealed, rep.Recovered, rep.Trusted
+	for _, c := range rep.Cosigned {
+		doc.Cosigned = append(doc.Cosigned, cosignDoc{c.Name, c.Key, c.Size, c.At})
+	}
+	return doc
+}

@@ -1,0 +1,110 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"github.com/jit-access/jit/replay"
+	"github.com/jit-access/jit/session/recording"
+	"github.com/jit-access/jit/tui"
+)
+
+// replayOptions is what the flags of `jit replay` say.
+type replayOptions struct {
+	Recording string // id or folder; empty: the latest
+	Only      string
+	Search    string
+	Plain     bool
+	JSON      bool
+}
+
+func newReplayCommand(a *App) *cobra.Command {
+	o := replayOptions{}
+	c := &cobra.Command{
+		Use:   "replay [ID|FOLDER]",
+		Short: "See what happened in a session",
+		Long: `See what happened in a session: every statement with what was ruled and why,
+who decided, what came back. Without an argument it is the latest session
+recorded on this machine.
+
+The recording is verified as it is read; one that was changed is not shown. It
+works offline. On a terminal this is a full-screen timeline; press ? in it for
+its keys. With --plain or --json, or when the output is not a terminal, it
+prints instead.`,
+		Example: `  jit replay
+  jit replay SESSION --only held,denied
+  jit replay SESSION --search "table:customers verdict:hold" --plain
+  jit replay ./recording --json | jq 'select(.kind == "decision")'`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				o.Recording = args[0]
+			}
+			return a.replay(c.Context(), o)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.Only, "only", "", "show only statements that were allowed, held, denied, masked, failed or aborted; separate by commas")
+	f.StringVar(&o.Search, "search", "", "print only what matches: words, table: column: verdict: rule: outcome: who:")
+	f.BoolVar(&o.Plain, "plain", false, "print as text, line by line")
+	f.BoolVar(&o.JSON, "json", false, "print the recorded events, one JSON object per line")
+	c.MarkFlagsMutuallyExclusive("plain", "json")
+	return c
+}
+
+func (a *App) replay(ctx context.Context, o replayOptions) error {
+	filter, err := replay.ParseFilter(o.Only)
+	if err != nil {
+		return usagef("--only: %w", err)
+	}
+	opt := replay.WriteOptions{Filter: filter}
+	if o.Search != "" {
+		q, err := replay.ParseQuery(o.Search)
+		if err != nil {
+			return usagef("--search: %w", err)
+		}
+		opt.Query = &q
+	}
+	rec, err := a.openReplay(o.Recording)
+	if err != nil {
+		return err
+	}
+	defer rec.Close() //nolint:errcheck // opened for reading
+	switch {
+	case o.JSON:
+		err = replay.WriteJSON(a.Out, rec, opt)
+	case o.Plain || o.Search != "" || !a.outIsTerminal() || !a.interactive():
+		err = replay.WritePlain(a.Out, rec, opt)
+	default:
+		err = tui.Replay(ctx, rec, tui.ReplayOptions{Filter: filter, In: a.In, Out: a.Out})
+	}
+	if err != nil {
+		return &Failure{What: "replaying", Err: err}
+	}
+	return nil
+}
+
+// openReplay opens a recording with the witness keys known here. One whose
+// witness is not among them can be looked at all the same; what is shown then
+// says that only its own keys were there to check it.
+func (a *App) openReplay(name string) (*replay.Recording, error) {
+	dir, err := a.findRecording(name)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := a.witnessKeys()
+	if err != nil {
+		return nil, err
+	}
+	rec, err := replay.OpenTrusted(dir, recording.VerifyOptions{WitnessKeys: keys})
+	var tamper *recording.TamperError
+	if errors.As(err, &tamper) && tamper.Segment == recording.FileCosig {
+		rec, err = replay.Open(dir)
+	}
+	if err != nil {
+		return nil, recordingFailure("opening the recording "+dir, err)
+	}
+	return rec, nil
+}
