@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"unicode"
 
 	"github.com/danielgtaylor/huma/v2"
 )
@@ -78,7 +79,7 @@ var errDuplicate = errors.New("an object has two members of one name")
 const maxDepth = 32
 
 // uniqueNames walks data and refuses an object with two members whose names
-// are equal, letter case aside, as encoding/json takes them.
+// encoding/json takes for one, letter case aside.
 func uniqueNames(data []byte) error {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	type frame struct {
@@ -103,7 +104,7 @@ func uniqueNames(data []byte) error {
 			top := &stack[n-1]
 			if !top.value {
 				name, _ := tok.(string)
-				name = strings.ToLower(name)
+				name = foldName(name)
 				if top.names[name] {
 					return errDuplicate
 				}
@@ -121,4 +122,17 @@ func uniqueNames(data []byte) error {
 			return fmt.Errorf("more than %d levels", maxDepth)
 		}
 	}
+}
+
+// foldName maps names that are equal under Unicode simple folding to one.
+func foldName(s string) string {
+	return strings.Map(func(r rune) rune {
+		for {
+			next := unicode.SimpleFold(r)
+			if next <= r { // the orbit's smallest rune
+				return next
+			}
+			r = next
+		}
+	}, s)
 }

@@ -271,7 +271,7 @@ func (s *Store) cosign(ctx context.Context, w Caller, sessionID string, checkpoi
 		if !ended {
 			return nil
 		}
-		return sealIfComplete(ctx, c, sessionID)
+		return sealIfClosed(ctx, c, sessionID)
 	})
 	return cosigned, err
 }
@@ -289,13 +289,26 @@ func witnessError(c *change, err error) error {
 	}
 }
 
-// sealIfComplete moves a closed session to sealed: the witness has seen its
-// last event. A session that was revoked or expired stays so, for the record
-// of why; its recording is complete all the same.
-func sealIfComplete(ctx context.Context, c *change, sessionID string) error {
-	_, err := c.ExecContext(ctx, `UPDATE sessions SET phase = 'sealed' WHERE id = $1 AND phase = 'closed'
-		AND EXISTS (SELECT 1 FROM witnesses WHERE session_id = $1)`, sessionID)
+// sealIfClosed moves a closed session, whose last event the witness has seen,
+// to sealed. A session that was revoked or expired stays so, for the record of
+// why; its recording is complete all the same.
+func sealIfClosed(ctx context.Context, c *change, sessionID string) error {
+	_, err := c.ExecContext(ctx, `UPDATE sessions SET phase = 'sealed' WHERE id = $1 AND phase = 'closed'`, sessionID)
 	return err
+}
+
+// recordingEnded reports whether the witness has seen the session's last event.
+func recordingEnded(ctx context.Context, q querier, sessionID string) (bool, error) {
+	var state []byte
+	err := q.QueryRowContext(ctx, `SELECT state FROM witnesses WHERE session_id = $1`, sessionID).Scan(&state)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	_, ended, err := recording.WitnessSize(state)
+	return ended, err
 }
 
 // RecordingFile is one file of a stored recording.

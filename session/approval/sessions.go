@@ -277,7 +277,14 @@ func (s *Store) closeSession(ctx context.Context, w Caller, id string) error {
 			c.quiet = true
 			return nil
 		}
-		return s.endSession(ctx, c, id, session.PhaseClosed, "closed by the broker")
+		if err := s.endSession(ctx, c, id, session.PhaseClosed, "closed by the broker"); err != nil {
+			return err
+		}
+		ended, err := recordingEnded(ctx, c, id)
+		if err != nil || !ended {
+			return err
+		}
+		return sealIfClosed(ctx, c, id)
 	})
 }
 
