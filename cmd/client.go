@@ -6,15 +6,15 @@ import (
 	"github.com/jit-access/jit/session/approval"
 )
 
-// client returns the approval server's client for the signed-in person. With a
+// client returns the approval server's client for the signed-in person, and the
+// config with the server in use. With a
 // terminal it signs in on the way; without one, nobody signed in is an error.
 func (a *App) client(ctx context.Context) (*approval.Client, Config, error) {
 	cfg, err := a.loadConfig()
 	if err != nil {
 		return nil, cfg, err
 	}
-	server, err := a.serverURL(cfg)
-	if err != nil {
+	if cfg.Server, err = a.serverURL(cfg); err != nil {
 		return nil, cfg, err
 	}
 	source, err := a.person(ctx, cfg)
@@ -26,5 +26,5 @@ func (a *App) client(ctx context.Context) (*approval.Client, Config, error) {
 			return nil, cfg, &Failure{What: "signing in", Err: err}
 		}
 	}
-	return approval.NewClient(server, bearer{source}, nil), cfg, nil
+	return approval.NewClient(cfg.Server, bearer{source}, nil), cfg, nil
 }

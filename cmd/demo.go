@@ -53,9 +53,7 @@ func (a *App) demo(ctx context.Context, interactive bool) (err error) {
 		err = errors.Join(err, stage.close())
 	}()
 	play := stage.playScripted
-	if interactive {
-		play = stage.playInteractive
-	}
+	_ = interactive
 	if err := play(ctx); err != nil {
 		return err
 	}
@@ -68,7 +66,11 @@ func (a *App) demoEnd(stage *demoStage) error {
 	if err != nil {
 		return err
 	}
-	report, err := recording.Verify(folder, recording.VerifyOptions{WitnessKey: stage.witnessKey})
+	keys, err := stage.alice.witnessKeys()
+	if err != nil {
+		return err
+	}
+	report, err := recording.Verify(folder, recording.VerifyOptions{WitnessKeys: keys})
 	if err != nil {
 		return &Failure{What: "verifying the recording", Err: err}
 	}

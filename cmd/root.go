@@ -76,6 +76,9 @@ person, or is refused; sensitive columns arrive masked; everything is recorded.`
 // commands lists every command; one line each.
 func commands(a *App) []*cobra.Command {
 	return []*cobra.Command{
+		newExecCommand(a),
+		newDemoCommand(a),
+		newDemoAgentCommand(a),
 		newVersionCommand(a),
 	}
 }

@@ -41,7 +41,7 @@ func (a *App) exec(ctx context.Context, o execOptions) error {
 	if err != nil {
 		return beforeStart(err)
 	}
-	run, err := a.openRun(ctx, client, req, o)
+	run, err := a.openRun(ctx, client, cfg, req, o)
 	if err != nil {
 		return beforeStart(err)
 	}
@@ -75,7 +75,7 @@ type run struct {
 
 // openRun opens the session and its recording. From here on every way out
 // seals the one and closes the other.
-func (a *App) openRun(ctx context.Context, client *approval.Client, req session.Request, o execOptions) (*run, error) {
+func (a *App) openRun(ctx context.Context, client *approval.Client, cfg Config, req session.Request, o execOptions) (*run, error) {
 	skey, vkey, err := recording.NewKey("jit-session")
 	if err != nil {
 		return nil, &Failure{What: "making the recording's key", Err: err}
@@ -87,6 +87,11 @@ func (a *App) openRun(ctx context.Context, client *approval.Client, req session.
 	opened, err := client.Open(ctx, req.GrantID, vkey)
 	if err != nil {
 		return nil, &Failure{What: "opening the session", Err: err}
+	}
+	if changed, err := a.rememberWitness(cfg.Server, opened.WitnessKey); err != nil {
+		return nil, errors.Join(err, client.Revoke(ctx, opened.Session.ID, "jit could not keep the server's witness key"))
+	} else if changed {
+		a.say("jit: the approval server signs recordings with a new key. If nobody announced that, ask its administrator.")
 	}
 	r := &run{a: a, o: o, opened: opened, up: client.ForBroker(opened.Session.ID, opened.Token)}
 	r.dir = filepath.Join(a.Paths.Recordings(), opened.Session.ID)
