@@ -115,6 +115,8 @@ func (m *review) cannotDecide(req session.Request) string {
 		return "Already decided; press u to undo."
 	case decidedBy(req, m.viewer):
 		return "You have decided on this; it waits for somebody else."
+	case !m.clock().Before(req.ExpiresAt):
+		return "It has expired: whoever asked must ask again."
 	case m.ended:
 		return "Your access to the queue has ended."
 	case m.clock().Sub(m.changedAt) < steadyTime:

@@ -44,7 +44,7 @@ func (m *review) detailPaper(req session.Request) paper {
 	p.gap()
 	if req.Kind == session.RequestStatement {
 		p.heading("Statement, as it will be sent")
-		p.numbered(req.Case.Canonical)
+		p.lines = append(p.lines, m.statementLines(req.Case.Canonical)...)
 		p.field("binds", req.Case.Binds)
 		p.statementEnd = len(p.lines)
 		p.gap()
@@ -93,6 +93,23 @@ func (m *review) detailPaper(req session.Request) paper {
 		}
 	}
 	return p
+}
+
+// wrapped is a statement laid out for a width. A statement may be a megabyte,
+// and the screen is drawn several times a second.
+type wrapped struct {
+	text  string
+	width int
+	lines []string
+}
+
+func (m *review) statementLines(text string) []string {
+	if m.wrapped.text != text || m.wrapped.width != m.width || m.wrapped.lines == nil {
+		p := paper{style: m.style, width: m.width}
+		p.numbered(text)
+		m.wrapped = wrapped{text, m.width, p.lines}
+	}
+	return m.wrapped.lines
 }
 
 func whoIs(req session.Request) string {
@@ -197,7 +214,7 @@ func (m *review) questionLines(req session.Request) []string {
 	if req.Kind == session.RequestSession {
 		p.field("what", "session: "+scopeWords(req.Scope))
 	} else {
-		p.preview(req.Case.Canonical, max(m.bodyHeight()-12, 1))
+		p.preview(m.statementLines(req.Case.Canonical), max(m.bodyHeight()-12, 1))
 	}
 	p.gap()
 	if q.act == actApprove {
@@ -231,11 +248,10 @@ func (m *review) questionLines(req session.Request) []string {
 }
 
 // preview shows the head of a statement and says how much is not shown.
-func (p *paper) preview(text string, most int) {
-	before := len(p.lines)
-	p.numbered(text)
-	if extra := len(p.lines) - before - most; extra > 0 {
-		p.lines = p.lines[:before+most]
+func (p *paper) preview(statement []string, most int) {
+	extra := len(statement) - most
+	p.lines = append(p.lines, statement[:min(most, len(statement))]...)
+	if extra > 0 {
 		p.line(p.style.warn.Render(fmt.Sprintf("      … %d more lines, shown before you pressed the key", extra)))
 	}
 }

@@ -56,10 +56,11 @@ type review struct {
 	top       int // first row drawn
 	openFirst string
 
-	detail bool // the request under the cursor is open
-	scroll int
-	seen   int // lines of the open request that have been on the screen
-	help   bool
+	detail  bool // the request under the cursor is open
+	scroll  int
+	wrapped wrapped
+	seen    int // lines of the open request that have been on the screen
+	help    bool
 
 	question *question // being asked
 	outbox   []outgoing

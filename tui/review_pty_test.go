@@ -3,8 +3,10 @@
 package tui
 
 import (
+	"bytes"
 	"context"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -69,7 +71,12 @@ func TestReviewOnATerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	screen := vt10x.New(vt10x.WithSize(width, height), vt10x.WithWriter(io.Discard))
-	go func() { _, _ = io.Copy(screen, master) }() // ends with the terminal
+	var raw bytes.Buffer
+	copied := make(chan struct{})
+	go func() { // ends with the terminal
+		defer close(copied)
+		_, _ = io.Copy(io.MultiWriter(screen, &raw), master)
+	}()
 
 	now := time.Now()
 	requests := reviewRequests()
@@ -129,6 +136,11 @@ func TestReviewOnATerminal(t *testing.T) {
 	press("q")
 	if err := <-done; err != nil {
 		t.Errorf("Review: %v", err)
+	}
+	_ = tty.Close()
+	<-copied
+	if colour := regexp.MustCompile(`\x1b\[(\d+;)*(3|4|9|10)\d[;m]`).FindString(raw.String()); colour != "" {
+		t.Errorf("NO_COLOR is set, but it draws %q", colour)
 	}
 	if title := screen.Title(); strings.Contains(title, "owned") {
 		t.Errorf("the agent set the terminal's title to %q", title)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/ansi"
@@ -279,7 +280,11 @@ func TestReviewNeverDecidesBy(t *testing.T) {
 		"keys in the queue":        func(s *reviewScreen) { s.keys("a", "y", "enter", "y") },
 		"typing y as the reason":   func(s *reviewScreen) { s.keys("enter", "a", "y", "y", "y") },
 		"undo":                     func(s *reviewScreen) { s.keys("enter", "a", "enter", "y", "u") },
-		"late undo":                func(s *reviewScreen) { s.keys("enter", "a", "enter", "y"); s.wait(4900 * time.Millisecond); s.keys("u") },
+		"late undo": func(s *reviewScreen) {
+			s.keys("enter", "a", "enter", "y")
+			s.wait(4900 * time.Millisecond)
+			s.keys("u")
+		},
 		"pasting": func(s *reviewScreen) {
 			s.keys("enter")
 			s.send(tea.PasteMsg{Content: "a\ny\n"})
@@ -290,6 +295,12 @@ func TestReviewNeverDecidesBy(t *testing.T) {
 		"an own request": func(s *reviewScreen) {
 			s.keys("end", "enter", "a", "enter", "y", "d", "enter", "y")
 			s.shows("somebody else must decide")
+		},
+		"an expired request": func(s *reviewScreen) {
+			s.keys("enter")
+			s.now = s.now.Add(time.Hour)
+			s.keys("a", "enter", "y")
+			s.shows("It has expired")
 		},
 		"leaving": func(s *reviewScreen) { s.keys("enter", "a", "enter", "y", "esc", "q") },
 	} {
@@ -518,20 +529,66 @@ func TestReviewHostileText(t *testing.T) {
 	s.send(decidedMsg{id: hostile, err: errors.New(hostile)})
 	views = append(views, ansi.Strip(s.m.render()))
 	for i, v := range views {
-		for _, r := range v {
-			if r == '\n' {
-				continue
-			}
-			if r < 0x20 || r >= 0x7f && r < 0xa0 || strings.ContainsRune("\u202e\u200b\u2066", r) {
-				t.Errorf("view %d draws %U:\n%s", i, r, v)
-				break
-			}
+		if r, ok := hostileRune(v); ok {
+			t.Errorf("view %d draws %U:\n%s", i, r, v)
 		}
 	}
-	for _, raw := range []string{s.m.render()} {
-		if strings.Contains(raw, "owned\x07") || strings.Contains(raw, "\x1b[2J") || strings.Contains(raw, "\x1b]0") {
-			t.Error("an escape sequence came through")
+	if raw := s.m.render(); strings.Contains(raw, "\x1b[2J") || strings.Contains(raw, "\x1b]") {
+		t.Error("an escape sequence came through")
+	}
+}
+
+// hostileRune finds what text of others must never bring to a terminal.
+func hostileRune(drawn string) (rune, bool) {
+	for _, r := range drawn {
+		if r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029') {
+			return r, true
 		}
+	}
+	return 0, false
+}
+
+// FuzzReviewDraws draws text that anybody may have written, at any size: the
+// screen keeps its frame and nothing reaches the terminal but text.
+func FuzzReviewDraws(f *testing.F) {
+	f.Add("SELECT 1", "because", uint8(80), uint8(24))
+	f.Add("\x1b[2J\x1b]0;t\x07\xff\u202e", strings.Repeat("e\u0301\u200d", 40), uint8(41), uint8(11))
+	f.Add("a\tb\r\nc\rd\u0085e\u2028f", "\U0001F468\u200d\U0001F469 \u4e16\u754c", uint8(40), uint8(10))
+	f.Fuzz(func(t *testing.T, text, reason string, width, height uint8) {
+		r := reviewRequests()[2]
+		r.ID, r.Case.Canonical, r.Case.Lineage, r.Reason, r.Agent.Command = text, text, []string{reason}, reason, []string{reason, text}
+		r.Principal.Email = reason
+		s := newReviewScreen(t, max(int(width), minWidth), max(int(height), minHeight), r)
+		for _, k := range []string{"", "enter", "end", "d", "x", "enter"} {
+			if k != "" {
+				s.keys(k)
+			}
+			got := s.text()
+			if r, ok := hostileRune(got); ok {
+				t.Fatalf("after %q it draws %U:\n%q", k, r, got)
+			}
+			lines := strings.Split(got, "\n")
+			if len(lines) != s.m.height {
+				t.Fatalf("after %q: %d lines on %d", k, len(lines), s.m.height)
+			}
+			for _, l := range lines {
+				if w := ansi.StringWidth(l); w > s.m.width {
+					t.Fatalf("after %q: %d cells on %d: %q", k, w, s.m.width, l)
+				}
+			}
+		}
+	})
+}
+
+// BenchmarkReviewLargest draws the largest statement there can be.
+func BenchmarkReviewLargest(b *testing.B) {
+	r := reviewRequests()[2]
+	r.Case.Canonical = strings.Repeat("SELECT EMAIL, NAME, PHONE FROM APP.PUBLIC.CUSTOMERS UNION ALL\n", 1<<20/64)
+	m := newReview(reviewer, reviewNow)
+	m.loaded, m.requests, m.cursor, m.detail = true, []session.Request{r}, r.ID, true
+	m.render() // lays it out, once
+	for b.Loop() {
+		m.render()
 	}
 }
 

@@ -178,12 +178,15 @@ func (m *review) row(req session.Request, selected bool) string {
 	}
 	now := m.clock()
 	r := riskOf(req)
-	left := span(req.ExpiresAt.Sub(now))
+	left := pad(span(req.ExpiresAt.Sub(now)), timeColumn)
+	if !selected && req.ExpiresAt.Sub(now) < time.Minute {
+		left = m.style.bad.Render(left)
+	}
 	who := whoOf
 	if m.width < 100 {
 		who = shortWho
 	}
-	tail := pad(span(now.Sub(req.CreatedAt)), timeColumn) + pad(left, timeColumn) +
+	tail := pad(span(now.Sub(req.CreatedAt)), timeColumn) + left +
 		pad(who(req), whoColumn(m.width)) + " " + m.whatOf(req)
 	grade := pad(r.glyph()+" "+r.word(), riskColumn)
 	if selected {
