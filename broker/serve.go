@@ -35,6 +35,7 @@ type Broker struct {
 	// closing. Serve waits for it.
 	finish func(func(ctx context.Context))
 	stop   context.CancelCauseFunc
+	nudge  chan struct{} // the deadline has moved
 
 	mu        sync.Mutex // guards what follows
 	deadline  deadline
@@ -73,7 +74,7 @@ func assemble(cfg Config, lease digestKey) (*Broker, error) {
 		poll:     longPoll, asyncPoll: asyncPoll,
 		protocolRate: rate{burst: 20, every: time.Second},
 		logins:       map[*login]struct{}{}, tokens: map[digestKey]*login{}, masters: map[digestKey]*login{},
-		outliving: map[string]bool{},
+		outliving: map[string]bool{}, nudge: make(chan struct{}, 1),
 	}, nil
 }
 
@@ -192,6 +193,10 @@ func (b *Broker) clockStarts() {
 	if ttl := b.cfg.Session.Scope.TTL; ttl > 0 && b.cfg.Session.FirstUseAt.IsZero() {
 		if d := deadlineAt(b.firstUse, b.firstUse.Add(ttl)); d.left(b.firstUse) < b.deadline.left(b.firstUse) {
 			b.deadline = d
+			select {
+			case b.nudge <- struct{}{}:
+			default:
+			}
 		}
 	}
 }
@@ -225,8 +230,9 @@ func (b *Broker) sweep(ctx context.Context) {
 			return
 		case <-due.C:
 		case <-tick.C:
-			due.Stop()
+		case <-b.nudge:
 		}
+		due.Stop()
 		if b.over() != "" {
 			return
 		}
