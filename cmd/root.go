@@ -76,10 +76,23 @@ person, or is refused; sensitive columns arrive masked; everything is recorded.`
 // commands lists every command; one line each.
 func commands(a *App) []*cobra.Command {
 	return []*cobra.Command{
-		newExecCommand(a),
-		newDemoCommand(a),
+		newApproveCommand(a),
+		newConnectionCommand(a),
 		newDemoAgentCommand(a),
+		newDemoCommand(a),
+		newDenyCommand(a),
+		newExecCommand(a),
+		newLoginCommand(a),
+		newLogoutCommand(a),
+		newPolicyCommand(a),
+		newRecordingCommand(a),
+		newReplayCommand(a),
+		newRequestCommand(a),
+		newReviewCommand(a),
+		newServerCommand(a),
+		newSessionCommand(a),
 		newVersionCommand(a),
+		newWhoamiCommand(a),
 	}
 }
 
