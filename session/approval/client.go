@@ -372,6 +372,11 @@ func (c *Client) ForBroker(sessionID string, token secret.Text) *BrokerClient {
 	return &BrokerClient{desk{&t}, sessionID}
 }
 
+// ForRecovery is the server for sending the rest of an ended session's
+// recording, whose broker died. Of the broker's calls it may do Cosign and
+// Upload, and only for the person's own session.
+func (c *Client) ForRecovery(sessionID string) *BrokerClient { return &BrokerClient{c.desk, sessionID} }
+
 type fixedToken struct{ token secret.Text }
 
 func (f fixedToken) Token(context.Context) (secret.Text, error) { return f.token, nil }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -148,4 +149,58 @@ func TestBrokerTokenDies(t *testing.T) {
 	wantErr(t, b.Upload(t.Context(), recording.FileEvents, 5, []byte("too late\n")), session.ErrExpired)
 	_, err := b.Session(t.Context(), o.Session.ID)
 	wantErr(t, err, session.ErrExpired)
+}
+
+// The machine that recorded died. Its person sends what is on disk, sealed by
+// another key; nobody else can, and not while the session runs.
+func TestRecordingIsRecoveredByItsPerson(t *testing.T) {
+	w := newWorld(t, Limits{})
+	ctx := t.Context()
+	s := httpSide{w}
+	r := must[session.Request](t)(s.person(w.dave).Submit(ctx, sessionSubmission()))
+	skey, vkey := recordingKey(t)
+	o := must[session.Opened](t)(s.person(w.dave).Open(ctx, r.GrantID, vkey))
+	signer, err := recording.NewSigner(skey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), o.Session.ID)
+	rec, err := recording.Create(dir, recording.Options{
+		Session: recording.SessionFacts{ID: o.Session.ID}, Signer: signer, VerifierKey: vkey, WitnessKey: o.WitnessKey, Interval: time.Hour,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := rec.Append(ctx, recording.Event{Kind: recording.KindProtocol, Note: "the last thing before the power went"}); err != nil {
+		t.Fatal(err)
+	}
+	dead := t.TempDir() // what a dead process leaves: no seal, no lock
+	if err := os.CopyFS(dead, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := rec.Seal(ctx); err != nil {
+		t.Fatal(err)
+	}
+
+	wantErr(t, w.client(w.dave).ForRecovery(o.Session.ID).Upload(ctx, recording.FileEvents, 0, []byte("x")), session.ErrForbidden)
+	if err := w.client(w.dave).Revoke(ctx, o.Session.ID, "the machine died"); err != nil {
+		t.Fatal(err)
+	}
+	wantErr(t, w.client(w.bob).ForRecovery(o.Session.ID).Upload(ctx, recording.FileEvents, 0, []byte("x")), session.ErrForbidden)
+	wantErr(t, w.client(w.mallory).ForRecovery(o.Session.ID).Upload(ctx, recording.FileEvents, 0, []byte("x")), session.ErrNotFound)
+
+	key, vkey2 := recordingKey(t)
+	if signer, err = recording.NewSigner(key); err != nil {
+		t.Fatal(err)
+	}
+	mine := w.client(w.dave).ForRecovery(o.Session.ID)
+	got, err := recording.Recover(ctx, dead, recording.Options{Signer: signer, VerifierKey: vkey2, WitnessKey: o.WitnessKey, Witness: mine.Cosign, Upload: mine.Upload})
+	if err != nil || !got.Sealed || got.Pending {
+		t.Fatalf("recovered %+v, %v", got, err)
+	}
+	body := must[io.ReadCloser](t)(w.client(w.bob).Recording(ctx, o.Session.ID, recording.FileEvents))
+	defer func() { _ = body.Close() }()
+	if data, err := io.ReadAll(body); err != nil || !strings.Contains(string(data), "before the power went") {
+		t.Errorf("the server has %q, %v", data, err)
+	}
 }

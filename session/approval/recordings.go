@@ -65,12 +65,11 @@ func (s *Store) loadWitness(ctx context.Context) error {
 	return err
 }
 
-// recordable refuses a recording that is closed for good: a session's broker
-// may complete it for a while after the session's end, whatever ended it.
+// recordable refuses a recording that is closed for good. A session's broker
+// may complete it for a while after the session's end, whatever ended it. So
+// may the session's principal, once it has ended: the broker's token died with
+// its process, and what it left on disk should still get here.
 func (s *Store) recordable(ctx context.Context, c *change, sessionID string) error {
-	if err := c.who.broker(sessionID); err != nil {
-		return err
-	}
 	ses, err := s.lockSession(ctx, c, sessionID)
 	if err != nil {
 		return err
@@ -80,6 +79,8 @@ func (s *Store) recordable(ctx context.Context, c *change, sessionID string) err
 		return err
 	}
 	switch {
+	case !c.who.isBroker() && (ses.Principal.ID() != c.who.Principal.ID() || ended == 0):
+		return session.Refuse(session.ErrForbidden, "Only the session's own broker can do this; its principal can once it has ended.")
 	case ses.Phase == session.PhaseSealed:
 		return session.Refuse(session.ErrConflict, "The recording is sealed.")
 	case ended != 0 && c.now.After(fromMicros(ended).Add(s.cfg.Limits.UploadGrace)):
@@ -255,6 +256,7 @@ func (s *Store) cosign(ctx context.Context, w Caller, sessionID string, checkpoi
 		var next []byte
 		next, cosigned, err = s.witness.Observe(recording.Observation{
 			State: state, SessionID: sessionID, SessionKey: key, Checkpoint: checkpoint, Events: events, Now: c.now,
+			Recovery: !w.isBroker(),
 		})
 		if err != nil {
 			return witnessError(c, err)
