@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/base64"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -62,6 +63,7 @@ func (s *Server) addChunks(r *http.Request, d *resultData, rest [][]any, encode 
 		_ = z.Close()
 		name := rand.Text()
 		s.mu.Lock()
+		maps.DeleteFunc(s.chunks, func(_ string, c *chunk) bool { return time.Now().After(c.expires) })
 		s.chunks[name] = &chunk{body: packed.Bytes(), key: key, arrow: d.Format == "arrow", expires: time.Now().Add(s.opt.ChunkLife)}
 		s.mu.Unlock()
 		d.Chunks = append(d.Chunks, chunkInfo{URL: scheme + r.Host + chunkPath + name, Rows: n, Uncompressed: len(plain), Compressed: packed.Len()})
