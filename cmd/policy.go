@@ -175,7 +175,7 @@ func newPolicyShowCommand(a *App) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "show [BUNDLE [FILE]]",
 		Short: "Print a bundle, or one of its files",
-		Long: `Print a bundle as one text (a txtar archive) that every other policy command
+		Long: `Print a bundle as one text (in the form of a txtar archive) that every other policy command
 reads back, or one file of it. With --json: its rules, classes and budgets.`,
 		Example: `  jit policy show @server > active.txtar
   jit policy show @default statements.cedar

@@ -133,8 +133,8 @@ func adversarialScene(t *testing.T) (Tables, Setting, *Bundle) {
 	}
 	files := fstest.MapFS{}
 	for _, f := range Default().files {
-		if filepath.Dir(f.Name) != testsDir {
-			files[f.Name] = &fstest.MapFile{Data: f.Data}
+		if filepath.Dir(f.name) != testsDir {
+			files[f.name] = &fstest.MapFile{Data: f.data}
 		}
 	}
 	var classes strings.Builder

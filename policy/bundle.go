@@ -13,8 +13,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-
-	"github.com/rogpeppe/go-internal/txtar"
 )
 
 // The files of a bundle:
@@ -41,7 +39,7 @@ var bundles embed.FS
 // Bundle is a loaded, checked policy. It is immutable and safe for concurrent
 // use.
 type Bundle struct {
-	files   []txtar.File // sorted by name
+	files   []file // sorted by name
 	digest  string
 	rules   []*rule // in order of file and position
 	actions [actionCount]actionRules
@@ -94,9 +92,9 @@ func Overlay(layers ...fs.FS) (*Bundle, error) {
 			return nil, err
 		}
 	}
-	var files []txtar.File
+	var files []file
 	for _, name := range slices.Sorted(maps.Keys(byName)) {
-		files = append(files, txtar.File{Name: name, Data: byName[name]})
+		files = append(files, file{name, byName[name]})
 	}
 	return build(files)
 }
@@ -134,39 +132,39 @@ func Parse(data []byte) (*Bundle, error) {
 	if len(data) > maxBundleBytes+maxBundleFiles*256 {
 		return nil, fmt.Errorf("parsing the policy bundle: %w: too large", ErrFormat)
 	}
-	a := txtar.Parse(data)
-	sorted := slices.IsSortedFunc(a.Files, func(x, y txtar.File) int { return strings.Compare(x.Name, y.Name) })
-	if len(a.Files) > maxBundleFiles || len(a.Comment) > 0 || !sorted || !bytes.Equal(txtar.Format(a), data) {
-		return nil, fmt.Errorf("parsing the policy bundle: %w", ErrFormat)
+	files, err := parseArchive(data)
+	if err != nil {
+		return nil, fmt.Errorf("parsing the policy bundle: %w", err)
 	}
-	return build(a.Files)
+	return build(files)
 }
 
-// Format writes the bundle's files as one txtar archive, sorted by name.
-func (b *Bundle) Format() []byte { return txtar.Format(&txtar.Archive{Files: b.files}) }
+// Format writes the bundle's files as one text, sorted by name.
+func (b *Bundle) Format() []byte { return formatArchive(b.files) }
 
 // Digest is the hex SHA-256 of Format: what approvals and recordings name.
 func (b *Bundle) Digest() string { return b.digest }
 
 // build checks the files and compiles them.
-func build(files []txtar.File) (*Bundle, error) {
+func build(files []file) (*Bundle, error) {
 	b := &Bundle{files: files}
 	var ps problems
 	b.checkNames(&ps)
+	files = slices.DeleteFunc(slices.Clone(files), func(f file) bool { return !guard(f.name, f.data, &ps) })
 	for _, f := range files {
-		if f.Name == classesFile {
-			b.classes = loadClasses(f.Name, f.Data, &ps)
+		if f.name == classesFile {
+			b.classes = loadClasses(f.name, f.data, &ps)
 		}
 	}
 	schema := loadSchema()
 	for _, f := range files {
 		switch {
-		case path.Ext(f.Name) == ".cedar":
-			b.rules = append(b.rules, loadRules(f.Name, f.Data, schema, &b.classes, &ps)...)
-		case f.Name == limitsFile:
-			b.limits = loadLimits(f.Name, f.Data, &ps)
-		case path.Dir(f.Name) == testsDir:
-			b.tests = append(b.tests, loadCases(f.Name, f.Data, &ps)...)
+		case path.Ext(f.name) == ".cedar":
+			b.rules = append(b.rules, loadRules(f.name, f.data, schema, &b.classes, &ps)...)
+		case f.name == limitsFile:
+			b.limits = loadLimits(f.name, f.data, &ps)
+		case path.Dir(f.name) == testsDir:
+			b.tests = append(b.tests, loadCases(f.name, f.data, &ps)...)
 		}
 	}
 	checkIDs(b.rules, &ps)
@@ -183,24 +181,24 @@ func build(files []txtar.File) (*Bundle, error) {
 func (b *Bundle) checkNames(ps *problems) {
 	seen := make(map[string]bool, len(b.files))
 	for _, f := range b.files {
-		dir, ext := path.Dir(f.Name), path.Ext(f.Name)
+		dir, ext := path.Dir(f.name), path.Ext(f.name)
 		switch {
-		case !fs.ValidPath(f.Name) || strings.ContainsAny(f.Name, "\n\r\\ "):
-			ps.add(f.Name, 0, "the name is not a plain relative path")
-		case dir == "." && (ext == ".cedar" || f.Name == classesFile || f.Name == limitsFile):
+		case !fs.ValidPath(f.name) || strings.ContainsAny(f.name, "\n\r\\ "):
+			ps.add(f.name, 0, "the name is not a plain relative path")
+		case dir == "." && (ext == ".cedar" || f.name == classesFile || f.name == limitsFile):
 		case dir == testsDir && ext == ".yaml":
 		default:
-			ps.add(f.Name, 0, "not a file of a bundle: *.cedar, classes.yaml, limits.yaml and tests/*.yaml are")
+			ps.add(f.name, 0, "not a file of a bundle: *.cedar, classes.yaml, limits.yaml and tests/*.yaml are")
 		}
-		if seen[f.Name] {
-			ps.add(f.Name, 0, "the file is there twice")
+		if seen[f.name] {
+			ps.add(f.name, 0, "the file is there twice")
 		}
-		seen[f.Name] = true
-		if a := txtar.Parse(f.Data); len(a.Files) > 0 {
-			ps.add(f.Name, bytes.Count(a.Comment, []byte("\n"))+1, "a line of the form `-- name --` cannot be kept in a bundle")
+		seen[f.name] = true
+		if line := markerLine(f.data); line > 0 {
+			ps.add(f.name, line, "a line of the form `-- name --` cannot be kept in a bundle")
 		}
 	}
-	if !slices.ContainsFunc(b.files, func(f txtar.File) bool { return path.Ext(f.Name) == ".cedar" }) {
+	if !slices.ContainsFunc(b.files, func(f file) bool { return path.Ext(f.name) == ".cedar" }) {
 		ps.add("*.cedar", 0, "the bundle has no rules, so it would refuse everything")
 	}
 }

@@ -32,6 +32,8 @@ func TestParseRefusesWhatFormatDidNotWrite(t *testing.T) {
 		"blanks in name": strings.Replace(good, "-- classes.yaml --", "--  classes.yaml --", 1),
 		"unsorted":       "-- z.cedar --\n-- a.cedar --\n",
 		"nothing":        "",
+		"half a marker":  "-- --",
+		"an empty name":  "--  --\n" + good,
 		"twice":          "-- a.cedar --\n-- a.cedar --\n",
 	} {
 		if _, err := Parse([]byte(text)); err == nil {

@@ -87,6 +87,9 @@ func (b *Bundle) ClassesOf(c sql.Column) []string {
 // or without tests in it. Its problems are a *BundleError.
 func ParseScene(name string, data []byte) (Case, error) {
 	var ps problems
-	c, _ := readScene(yamlFile{name, &ps}, data)
+	var c Case
+	if guard(name, data, &ps) {
+		c, _ = readScene(yamlFile{name, &ps}, data)
+	}
 	return c, ps.err()
 }

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-
-	"github.com/rogpeppe/go-internal/txtar"
 )
 
 // Change is one difference between two bundles.
@@ -101,16 +99,16 @@ func diffSets(prefix string, before, after map[string]string) []Change {
 func (b *Bundle) Files() []string {
 	var out []string
 	for _, f := range b.files {
-		out = append(out, f.Name)
+		out = append(out, f.name)
 	}
 	return out
 }
 
 // File returns the text of one file.
 func (b *Bundle) File(name string) ([]byte, bool) {
-	i := slices.IndexFunc(b.files, func(f txtar.File) bool { return f.Name == name })
+	i := slices.IndexFunc(b.files, func(f file) bool { return f.name == name })
 	if i < 0 {
 		return nil, false
 	}
-	return bytes.Clone(b.files[i].Data), true
+	return bytes.Clone(b.files[i].data), true
 }

@@ -455,7 +455,7 @@ func mustLoadOver(t testing.TB, files map[string]string) *Bundle {
 	t.Helper()
 	m := fstest.MapFS{}
 	for _, f := range Default().files {
-		m[f.Name] = &fstest.MapFile{Data: f.Data}
+		m[f.name] = &fstest.MapFile{Data: f.data}
 	}
 	for name, data := range files {
 		m[name] = &fstest.MapFile{Data: []byte(data)}
