@@ -29,14 +29,18 @@ const (
 // and schema metadata stay. Batches come out uncompressed and never empty: the
 // drivers' readers stumble over both. On error w has received a prefix.
 func MaskArrow(w io.Writer, r io.Reader, plan []Rewrite) (rows int64, err error) {
+	return maskArrow(w, r, plan, maxArrowBody)
+}
+
+func maskArrow(w io.Writer, r io.Reader, plan []Rewrite, limit int64) (rows int64, err error) {
 	defer func() {
 		// arrow-go panics on some malformed input: outside bytes, not a bug here.
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%w: the reader gave up", ErrArrow)
 		}
 	}()
-	mem := memory.NewGoAllocator()
-	in, err := ipc.NewReader(r, ipc.WithAllocator(mem), ipc.WithMetadataSizeLimit(maxArrowMeta), ipc.WithBodySizeLimit(maxArrowBody))
+	mem := bounded{memory.NewGoAllocator(), limit}
+	in, err := openArrow(r, mem)
 	if err != nil {
 		return 0, fmt.Errorf("%w: opening the stream: %w", ErrArrow, err)
 	}
@@ -69,6 +73,33 @@ func MaskArrow(w io.Writer, r io.Reader, plan []Rewrite) (rows int64, err error)
 		return rows, fmt.Errorf("ending the stream: %w", err)
 	}
 	return rows, nil
+}
+
+// bounded refuses allocations beyond a limit: lengths in a stream are claims.
+type bounded struct {
+	memory.Allocator
+	limit int64
+}
+
+func (b bounded) Allocate(size int) []byte {
+	b.check(size)
+	return b.Allocator.Allocate(size)
+}
+
+func (b bounded) Reallocate(size int, p []byte) []byte {
+	b.check(size)
+	return b.Allocator.Reallocate(size, p)
+}
+
+// check panics: an Allocator cannot fail. The readers here recover.
+func (b bounded) check(size int) {
+	if size < 0 || int64(size) > b.limit {
+		panic(ErrTooLarge)
+	}
+}
+
+func openArrow(r io.Reader, mem bounded) (*ipc.Reader, error) {
+	return ipc.NewReader(r, ipc.WithAllocator(mem), ipc.WithMetadataSizeLimit(min(maxArrowMeta, mem.limit)), ipc.WithBodySizeLimit(mem.limit))
 }
 
 // maskSchema is the schema with masked fields nullable. A text mask needs a
@@ -201,7 +232,7 @@ func ArrowTexts(encoded string) (rows [][]*string, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: not base64", ErrArrow)
 	}
-	in, err := ipc.NewReader(bytes.NewReader(raw), ipc.WithMetadataSizeLimit(maxArrowMeta), ipc.WithBodySizeLimit(maxArrowBody))
+	in, err := openArrow(bytes.NewReader(raw), bounded{memory.NewGoAllocator(), maxArrowBody})
 	if err != nil {
 		return nil, fmt.Errorf("%w: opening the stream: %w", ErrArrow, err)
 	}

@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"github.com/apache/arrow-go/v18/arrow/array"
-	"github.com/apache/arrow-go/v18/arrow/ipc"
+	"github.com/apache/arrow-go/v18/arrow/memory"
 )
 
 // Sample reads up to n non-NULL text values of each wanted column from the
@@ -71,7 +71,7 @@ func sampleArrow(samples [][]string, encoded string, wanted []bool, n int) (err 
 	if err != nil {
 		return fmt.Errorf("%w: not base64", ErrArrow)
 	}
-	in, err := ipc.NewReader(bytes.NewReader(raw), ipc.WithMetadataSizeLimit(maxArrowMeta), ipc.WithBodySizeLimit(maxArrowBody))
+	in, err := openArrow(bytes.NewReader(raw), bounded{memory.NewGoAllocator(), maxArrowBody})
 	if err != nil {
 		return fmt.Errorf("%w: opening the stream: %w", ErrArrow, err)
 	}
