@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -229,6 +230,33 @@ func TestRecordingOfAnUnknownWitness(t *testing.T) {
 		t.Errorf("replay: exit %d", code)
 	}
 	contains(t, out, "not that it is genuine", "no known witness covers")
+}
+
+// TestRecordingPutBack: an older state of the whole folder looks like a crash,
+// until the server says what it witnessed.
+func TestRecordingPutBack(t *testing.T) {
+	r := newRecorder(t)
+	files := serverFiles(r.record("ses_1", true))
+	dir := filepath.Join(r.app.Paths.Recordings(), "ses_1")
+	note, err := askWitness(context.Background(), files, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := recording.Verify(dir, recording.VerifyOptions{Cosig: note}); err != nil {
+		t.Errorf("the recording as it is: %v", err)
+	}
+	events, err := os.ReadFile(filepath.Join(dir, recording.FileEvents))
+	if err != nil {
+		t.Fatal(err)
+	}
+	events = events[:bytes.LastIndexByte(events[:len(events)-1], '\n')+1]
+	if err := os.WriteFile(filepath.Join(dir, recording.FileEvents), events, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var tamper *recording.TamperError
+	if _, err := recording.Verify(dir, recording.VerifyOptions{Cosig: note}); !errors.As(err, &tamper) || tamper.Event != 4 {
+		t.Errorf("an older state: %v, want a TamperError at event 4", err)
+	}
 }
 
 func TestRecordingBadInput(t *testing.T) {

@@ -1,8 +1,10 @@
 package cmd
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -20,6 +22,7 @@ type verifyOptions struct {
 	KeyFiles   []string
 	SessionKey string
 	OwnKeys    bool
+	AskServer  bool
 	JSON       bool
 }
 
@@ -29,7 +32,8 @@ func newRecordingVerifyCommand(a *App) *cobra.Command {
 		Use:   "verify [ID|FOLDER]",
 		Short: "Check that a recording is what was recorded",
 		Long: `Check that a recording is what was recorded: every event, the signed root, and
-that the approval server cosigned it as a witness. It works offline. A change is
+that the approval server cosigned it as a witness. It works offline; --ask-server
+also finds that an older state of the whole folder was put back. A change is
 named by file and event, and the exit code is 1.
 
 The server's key comes from --witness-key, a file with one verifier key per line;
@@ -39,15 +43,16 @@ check shows that the recording is whole, not that it is genuine.`,
   jit recording verify SESSION --json
   jit recording verify ./evidence --witness-key server.pub`,
 		Args: cobra.MaximumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) error {
 			o.Recording = first(args)
-			return a.verifyRecording(o)
+			return a.verifyRecording(c.Context(), o)
 		},
 	}
 	f := c.Flags()
 	f.StringArrayVar(&o.KeyFiles, "witness-key", nil, "file with the witness's verifier keys; may be repeated")
 	f.StringVar(&o.SessionKey, "session-key", "", "the session's verifier key, if you have it from elsewhere")
 	f.BoolVar(&o.OwnKeys, "own-keys", false, "trust the keys the recording names itself")
+	f.BoolVar(&o.AskServer, "ask-server", false, "compare with what the approval server witnessed: finds an older state put back")
 	f.BoolVar(&o.JSON, "json", false, "print JSON")
 	c.MarkFlagsMutuallyExclusive("witness-key", "own-keys")
 	return c
@@ -82,7 +87,7 @@ type cosignDoc struct {
 	At     time.Time `json:"at,omitzero"`
 }
 
-func (a *App) verifyRecording(o verifyOptions) error {
+func (a *App) verifyRecording(ctx context.Context, o verifyOptions) error {
 	dir, err := a.findRecording(o.Recording)
 	if err != nil {
 		return err
@@ -90,6 +95,15 @@ func (a *App) verifyRecording(o verifyOptions) error {
 	opt := recording.VerifyOptions{SessionKey: o.SessionKey}
 	if opt.WitnessKeys, err = a.trustedWitnesses(o); err != nil {
 		return err
+	}
+	if o.AskServer {
+		client, _, err := a.client(ctx)
+		if err != nil {
+			return err
+		}
+		if opt.Cosig, err = askWitness(ctx, client, dir); err != nil {
+			return &Failure{What: "asking the approval server what it witnessed", Err: err}
+		}
 	}
 	rep, verr := recording.Verify(dir, opt)
 	if o.JSON {
@@ -106,6 +120,20 @@ func (a *App) verifyRecording(o verifyOptions) error {
 	facts := append([]replay.Fact{{Label: "folder", Text: replay.VisibleLine(dir)}}, replay.ProofFacts(rep)...)
 	facts = append(facts, replay.Fact{Label: "size", Text: replay.Bytes(rep.Size)})
 	return a.printFacts(facts)
+}
+
+// askWitness gets the server's cosigned note of the session recorded in dir.
+func askWitness(ctx context.Context, src recordingSource, dir string) (note []byte, err error) {
+	id, err := recording.SessionID(dir)
+	if err != nil {
+		return nil, err
+	}
+	body, err := src.Recording(ctx, id, recording.FileCosig)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, body.Close()) }()
+	return io.ReadAll(io.LimitReader(body, 1<<20))
 }
 
 // trustedWitnesses are the keys the user gave, or those known on this machine.

@@ -108,7 +108,7 @@ func (t term) match(d Detail) bool {
 			return true
 		}
 	}
-	return t.field == "" && has(d.Entry.Title)
+	return t.field == "" && has(d.Entry.Title, d.Entry.Verdict, d.Entry.Decision, d.Entry.Outcome.String())
 }
 
 func matchEvent(field string, e recording.Event, has func(...string) bool) bool {

@@ -159,7 +159,7 @@ func TestFilterAndSearch(t *testing.T) {
 	for query, want := range map[string]string{
 		"customers": "ac", "SELECT": "ad", "table:customers": "a", "table:orders": "e", "column:email": "a", "column:amount": "e",
 		"verdict:hold": "be", "rule:drop": "b", "outcome:failed": "d", "outcome:approved": "b", "who:bob": "be", "bob delete": "e",
-		"01b-2": "b", "division": "d", "business": "e", "nowhere": "", "column:nope": "", "select column:email": "a",
+		"01b-2": "b", "hold": "be", "failed": "d", "division": "d", "business": "e", "nowhere": "", "column:nope": "", "select column:email": "a",
 	} {
 		q, err := ParseQuery(query)
 		if err != nil {

@@ -18,42 +18,52 @@ type WriteOptions struct {
 // WritePlain writes the recording as text for pipes and screen readers: no
 // colour, no cursor movement, one statement after the other.
 func WritePlain(w io.Writer, r *Recording, opt WriteOptions) error {
-	b := bufio.NewWriter(w)
-	writeHead(b, r)
+	var text strings.Builder
+	for _, f := range append(r.SessionFacts(), ProofFacts(r.Report())...) {
+		writeFact(&text, "", f)
+	}
+	text.WriteByte('\n')
+	out := bufio.NewWriter(w)
 	apart := false // a statement stands between blank lines
 	err := r.each(opt, func(d Detail) error {
 		if d.Entry.Statement() || apart {
-			fmt.Fprintln(b)
+			text.WriteByte('\n')
 		}
 		apart = d.Entry.Statement()
-		writeEntry(b, d)
-		return nil
+		writeEntry(&text, d)
+		_, err := out.WriteString(text.String())
+		text.Reset()
+		return err
 	})
 	if err != nil {
 		return err
 	}
-	return b.Flush()
+	if _, err := out.WriteString(text.String()); err != nil { // the head, if nothing passed
+		return err
+	}
+	return out.Flush()
 }
 
 // WriteJSON writes the events as they are recorded, one JSON object per line,
 // those of one statement together.
 func WriteJSON(w io.Writer, r *Recording, opt WriteOptions) error {
-	b := bufio.NewWriter(w)
+	out := bufio.NewWriter(w)
 	err := r.each(opt, func(d Detail) error {
 		for _, seq := range d.Entry.Events {
 			line, err := r.reader.Line(int64(seq))
 			if err != nil {
 				return err
 			}
-			b.Write(line)
-			b.WriteByte('\n')
+			if _, err := out.Write(append(line, '\n')); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	return b.Flush() // which reports what a Write before it met
+	return out.Flush()
 }
 
 // each calls do for every entry that passes.
@@ -78,13 +88,6 @@ func (r *Recording) each(opt WriteOptions, do func(Detail) error) error {
 		}
 	}
 	return nil
-}
-
-func writeHead(w io.Writer, r *Recording) {
-	for _, f := range append(r.SessionFacts(), ProofFacts(r.Report())...) {
-		writeFact(w, "", f)
-	}
-	fmt.Fprintln(w)
 }
 
 // SessionFacts says whose session it was, where and why.
@@ -129,7 +132,7 @@ func ProofFacts(p recording.Report) []Fact {
 	return f
 }
 
-func writeEntry(w io.Writer, d Detail) {
+func writeEntry(w *strings.Builder, d Detail) {
 	e := d.Entry
 	if !e.Statement() {
 		fmt.Fprintf(w, "%s  %s\n", clock(e.At), e.Title)
@@ -142,7 +145,7 @@ func writeEntry(w io.Writer, d Detail) {
 	}
 }
 
-func writeFact(w io.Writer, indent string, f Fact) {
+func writeFact(w *strings.Builder, indent string, f Fact) {
 	for i, line := range strings.Split(f.Text, "\n") {
 		label := f.Label
 		if i > 0 {

@@ -325,18 +325,17 @@ func TestRollback(t *testing.T) {
 	if rep := r.Report(); rep.Sealed || rep.Events != 7 {
 		t.Errorf("report = %+v, want unsealed at 7", rep)
 	}
-	old[FileCosig].Data = f.srv.cosigned // as the server answers an auditor who asks it
 	var te *TamperError
-	if _, err := OpenFS(old, VerifyOptions{}); !errors.As(err, &te) || te.Event != 7 {
+	if _, err := OpenFS(old, VerifyOptions{Cosig: f.srv.cosigned}); !errors.As(err, &te) || te.Event != 7 {
 		t.Errorf("with the server's cosig: %v, want a TamperError at event 7", err)
 	}
 }
 
-// TestEveryByteCounts flips each bit pattern of each byte of a recording, cuts
-// it at each place, and expects every one to be found before an event comes out.
+// TestEveryByteCounts flips a bit of each byte of a recording, cuts it at each
+// place, and expects every one to be found before an event comes out.
 func TestEveryByteCounts(t *testing.T) {
 	f := newFixture(t)
-	f.append(t, 3)
+	f.append(t, 2)
 	f.seal(t)
 	m := copyOf(t, f.dir)
 	trust := VerifyOptions{WitnessKeys: []string{f.srv.witness.Key()}}
@@ -348,12 +347,11 @@ func TestEveryByteCounts(t *testing.T) {
 	}
 	for name, file := range m {
 		for i := range file.Data {
-			for _, bit := range []byte{0x01, 0x20, 0x80} {
-				c := clone(m)
-				c[name].Data[i] ^= bit
-				check(fmt.Sprintf("%s byte %d ^ %#x", name, i, bit), c)
-			}
 			c := clone(m)
+			bit := byte(1) << (i % 8)
+			c[name].Data[i] ^= bit
+			check(fmt.Sprintf("%s byte %d ^ %#x", name, i, bit), c)
+			c = clone(m)
 			c[name].Data = c[name].Data[:i]
 			check(fmt.Sprintf("%s cut at %d", name, i), c)
 		}

@@ -1,10 +1,6 @@
 package recording
 
-import (
-	"fmt"
-
-	"golang.org/x/mod/sumdb/tlog"
-)
+import "golang.org/x/mod/sumdb/tlog"
 
 // commitLoop is the only writer of events.jsonl. Everything that is queued
 // while one sync runs shares the next one.
@@ -57,11 +53,7 @@ func (w *Writer) commit(batch []*entry, buf []byte) []byte {
 	if err != nil {
 		// From here on the file may hold lines that nobody was told about. They
 		// are true (the events were about to happen) and harmless.
-		if w.err == nil {
-			w.err = fmt.Errorf("%w: %w", ErrFailed, err)
-			w.log.Error("recording failed", "session_id", w.opt.Session.ID, "error", err)
-		}
-		err = w.err
+		err = w.failLocked(err)
 	} else {
 		// Commit point: the batch is on disk. A crash before it loses only events
 		// whose Append has not returned; after it, none.

@@ -82,3 +82,16 @@ func replaceFile(dir, name string, data []byte) error {
 	}
 	return err
 }
+
+// SessionID reads whose recording is in dir, before anything is verified.
+func SessionID(dir string) (string, error) {
+	data, err := os.ReadFile(filepath.Join(dir, FileSession))
+	if err != nil {
+		return "", fmt.Errorf("reading the session of a recording: %w", err)
+	}
+	h, err := parseHeader(data)
+	if err != nil {
+		return "", tampered(FileSession, -1, "%v", err)
+	}
+	return h.Session.ID, nil
+}

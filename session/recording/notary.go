@@ -90,9 +90,14 @@ func (w *Writer) signCheckpoint() error {
 func (w *Writer) fail(err error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.failLocked(err)
+}
+
+func (w *Writer) failLocked(err error) error {
 	if w.err == nil {
 		w.err = fmt.Errorf("%w: %w", ErrFailed, err)
 		w.log.Error("recording failed", "session_id", w.opt.Session.ID, "error", err)
+		close(w.failed)
 	}
 	return w.err
 }

@@ -18,7 +18,6 @@ var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 // server is the approval server's side of a recording: it stores uploads as
 // the real one does and has a Witness cosign.
 type server struct {
-	t       *testing.T
 	witness *Witness
 	key     string // the session's
 

@@ -23,6 +23,10 @@ type VerifyOptions struct {
 	WitnessKeys []string
 	// SessionKey is the session's verifier key, if known from elsewhere.
 	SessionKey string
+	// Cosig is the witness's latest cosigned note, as the server has it; it
+	// stands in for the file cosig. With it, putting back an older state of the
+	// whole folder is found.
+	Cosig []byte
 }
 
 // Report is what a verified recording proves.
@@ -91,6 +95,9 @@ func load(fsys fs.FS, opt VerifyOptions) (*loader, error) {
 	var err error
 	if l.cosig, err = readNote(fsys, FileCosig); err != nil {
 		return nil, err
+	}
+	if opt.Cosig != nil {
+		l.cosig = opt.Cosig
 	}
 	if l.checkpoint, err = readNote(fsys, FileCheckpoint); err != nil {
 		return nil, err

@@ -63,6 +63,7 @@ type Writer struct {
 
 	stopNotary context.CancelFunc
 	notaryDone chan struct{}
+	failed     chan struct{} // closed with the first failed write
 
 	mu     sync.Mutex
 	queue  []*entry
@@ -164,7 +165,7 @@ func newWriter(dir string, opt Options, f eventFile) *Writer {
 	return &Writer{
 		opt: opt, dir: dir, log: opt.Logger, file: f,
 		wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
-		notaryDone: make(chan struct{}),
+		notaryDone: make(chan struct{}), failed: make(chan struct{}),
 	}
 }
 
@@ -267,6 +268,10 @@ func (w *Writer) enqueue(e Event) (*entry, error) {
 	}
 	return en, nil
 }
+
+// Failed is closed when the recording has failed: the session cannot go on.
+// Append and Seal say why.
+func (w *Writer) Failed() <-chan struct{} { return w.failed }
 
 // Size is the number of events on disk.
 func (w *Writer) Size() int64 {

@@ -218,6 +218,7 @@ func TestDiskFailuresStopTheRecording(t *testing.T) {
 			if !errors.Is(err, ErrFailed) {
 				t.Fatalf("error = %v, want ErrFailed", err)
 			}
+			<-f.Failed()
 			tt.ff.mu.Lock() // the disk is fine again
 			tt.ff.room, tt.ff.syncErr = 1<<20, nil
 			tt.ff.mu.Unlock()
