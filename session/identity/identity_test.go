@@ -426,6 +426,31 @@ func TestStoreFails(t *testing.T) {
 	})
 }
 
+// TestStoreFailsLater lets a renewed token go unstored: the process that has it
+// goes on, and no other one may present the token it replaced.
+func TestStoreFailsLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		store := newLasting()
+		s := w.source(store, nil)
+		if _, err := s.SignIn(t.Context(), w.approving("alice", 0)); err != nil {
+			t.Fatal(err)
+		}
+		store.failSet = true
+		time.Sleep(time.Hour)
+		if _, err := s.Token(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.source(store, nil).Token(t.Context()); !errors.Is(err, identity.ErrSignIn) {
+			t.Errorf("another process: %v, want ErrSignIn", err)
+		}
+		time.Sleep(time.Hour)
+		if _, err := s.Token(t.Context()); err != nil {
+			t.Errorf("the process that holds the sign-in lost it: %v", err)
+		}
+	})
+}
+
 func TestEnsureSignedIn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil)

@@ -112,11 +112,13 @@ func (s *Source) stored(ctx context.Context) (secret.Text, error) {
 	return refresh, nil
 }
 
-// keep stores a refresh token, or holds it for this process and says why.
+// keep stores a refresh token, or holds it for this process and says why. Then
+// its predecessor must go: another process that used it would look like a
+// thief, and the issuer would end the sign-in for both.
 func (s *Source) keep(ctx context.Context, refresh secret.Text) error {
 	if err := s.cfg.Store.Set(ctx, s.storeKey(), refresh); err != nil {
 		s.unstored = refresh
-		return err
+		return errors.Join(err, s.cfg.Store.Delete(ctx, s.storeKey()))
 	}
 	s.unstored = secret.Text{}
 	return nil

@@ -6,6 +6,9 @@
 //  1. A Text prints as "[redacted]" under every verb and marshaller; Reveal is
 //     the only exit.
 //  2. Comparisons are constant-time, on digests.
+//  3. A Store writes to the platform's keyring, to a file encrypted with a
+//     passphrase, or nowhere; never in the clear. Which one is told to people.
+//  4. No keyring call takes longer than its limit, whatever the keyring does.
 package secret
 
 import (

@@ -10,6 +10,9 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+
+	"github.com/goccy/go-yaml"
+	"github.com/pelletier/go-toml/v2"
 )
 
 const planted = "s3cr3t-planted-value"
@@ -79,6 +82,11 @@ func TestTextNeverMarshals(t *testing.T) {
 	type document struct{ T Text }
 	if out, err := xml.Marshal(document{text}); err != nil || leaks(string(out)) || !bytes.Contains(out, []byte(redacted)) {
 		t.Errorf("xml: %s, %v", out, err)
+	}
+	for name, marshal := range map[string]func(any) ([]byte, error){"yaml": yaml.Marshal, "toml": toml.Marshal} {
+		if out, err := marshal(document{text}); err != nil || leaks(string(out)) || !bytes.Contains(out, []byte(redacted)) {
+			t.Errorf("%s: %s, %v", name, out, err)
+		}
 	}
 	var b bytes.Buffer
 	_ = gob.NewEncoder(&b).Encode(struct {

@@ -1,7 +1,7 @@
 package op
 
 import (
-	"crypto/rsa"
+	"crypto/ecdsa"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -73,15 +73,15 @@ func (r *refreshRequest) SetCurrentScopes(sc []string) { r.current = sc }
 
 const keyID = "1"
 
-type signingKey struct{ key *rsa.PrivateKey }
+type signingKey struct{ key *ecdsa.PrivateKey }
 
-func (signingKey) SignatureAlgorithm() jose.SignatureAlgorithm { return jose.RS256 }
+func (signingKey) SignatureAlgorithm() jose.SignatureAlgorithm { return jose.ES256 }
 func (k signingKey) Key() any                                  { return k.key }
 func (signingKey) ID() string                                  { return keyID }
 
-type publicKey struct{ key *rsa.PrivateKey }
+type publicKey struct{ key *ecdsa.PrivateKey }
 
 func (publicKey) ID() string                         { return keyID }
-func (publicKey) Algorithm() jose.SignatureAlgorithm { return jose.RS256 }
+func (publicKey) Algorithm() jose.SignatureAlgorithm { return jose.ES256 }
 func (publicKey) Use() string                        { return "sig" }
 func (k publicKey) Key() any                         { return &k.key.PublicKey }

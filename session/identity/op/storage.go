@@ -2,8 +2,9 @@ package op
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/rsa"
 	"errors"
 	"fmt"
 	"slices"
@@ -21,7 +22,7 @@ import (
 type storage struct {
 	users   map[string]User
 	clients map[string]*client
-	key     *rsa.PrivateKey
+	key     *ecdsa.PrivateKey
 	refresh time.Duration // lifetime of a refresh token
 	poll    time.Duration
 
@@ -53,7 +54,7 @@ type token struct {
 }
 
 func newStorage(opt Options) (*storage, error) {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("making the signing key: %w", err)
 	}
@@ -243,7 +244,7 @@ func (s *storage) SigningKey(context.Context) (op.SigningKey, error) {
 }
 
 func (*storage) SignatureAlgorithms(context.Context) ([]jose.SignatureAlgorithm, error) {
-	return []jose.SignatureAlgorithm{jose.RS256}, nil
+	return []jose.SignatureAlgorithm{jose.ES256}, nil
 }
 
 func (s *storage) KeySet(context.Context) ([]op.Key, error) {
