@@ -30,6 +30,7 @@ type App struct {
 
 	verbose bool
 	server  string           // --server
+	kill    <-chan struct{}  // when closed, exec ends its child; nil: never
 	source  *identity.Source // who is signed in; made when first needed
 }
 

@@ -33,8 +33,9 @@ type ended struct {
 
 // runChild runs the command with jit's own streams and waits for it. Signals
 // reach the child exactly once: from the terminal where both share the
-// foreground group, from here otherwise.
-func runChild(path string, args, env []string, in io.Reader, out, errOut io.Writer, started func(pid int)) (ended, error) {
+// foreground group, from here otherwise. Closing kill, which may be nil, kills
+// the child.
+func runChild(path string, args, env []string, in io.Reader, out, errOut io.Writer, kill <-chan struct{}) (ended, error) {
 	c := exec.Command(path, args[1:]...) //nolint:gosec // running what the user names is the purpose
 	c.Args[0] = args[0]
 	c.Env = env
@@ -49,9 +50,6 @@ func runChild(path string, args, env []string, in io.Reader, out, errOut io.Writ
 		}
 		return ended{}, &Failure{Code: code, What: "starting " + args[0], Err: err}
 	}
-	if started != nil {
-		started(c.Process.Pid)
-	}
 	done := make(chan struct{})
 	go func() { // ends with the child
 		for {
@@ -61,6 +59,9 @@ func runChild(path string, args, env []string, in io.Reader, out, errOut io.Writ
 					continue
 				}
 				_ = c.Process.Signal(s) // the child may just have ended
+			case <-kill:
+				_ = c.Process.Kill() // likewise
+				kill = nil
 			case <-done:
 				return
 			}

@@ -53,7 +53,9 @@ func (a *App) demo(ctx context.Context, interactive bool) (err error) {
 		err = errors.Join(err, stage.close())
 	}()
 	play := stage.playScripted
-	_ = interactive
+	if interactive {
+		play = stage.playInteractive
+	}
 	if err := play(ctx); err != nil {
 		return err
 	}

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/jit-access/jit/session"
+	"github.com/jit-access/jit/tui"
 )
 
 // demoReviewPause is how long the scripted reviewer looks before deciding, so
@@ -25,6 +27,30 @@ func (s *demoStage) playScripted(ctx context.Context) error {
 	cancel()
 	if reviewErr := <-reviewed; reviewErr != nil && !errors.Is(reviewErr, context.Canceled) {
 		err = errors.Join(err, &Failure{What: "reviewing", Err: reviewErr})
+	}
+	return err
+}
+
+// playInteractive runs the agent in the upper half of the screen; in the lower
+// half whoever sits there reviews, as bob.
+func (s *demoStage) playInteractive(ctx context.Context) error {
+	desk, _, err := s.bob.client(ctx)
+	if err != nil {
+		return err
+	}
+	bob, _, err := desk.Whoami(ctx)
+	if err != nil {
+		return &Failure{What: "asking who reviews", Err: err}
+	}
+	screen := tui.ReviewOptions{Viewer: bob, In: os.Stdin, Out: os.Stdout, Now: s.alice.Now}
+	out, errOut := s.alice.Out, s.alice.Err
+	written, err := tui.ReviewBeside(ctx, desk, desk, screen, "jit demo: the agent above, you review below", func(ctx context.Context, w io.Writer) error {
+		s.alice.Out, s.alice.Err, s.alice.kill = w, w, ctx.Done()
+		return s.runAgent(ctx)
+	})
+	s.alice.Out, s.alice.Err = out, errOut
+	if printErr := s.alice.printf("%s", written); printErr != nil {
+		err = errors.Join(err, printErr)
 	}
 	return err
 }
