@@ -62,6 +62,9 @@ pair is best: PKCS#8 in PEM, encrypted or not.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			o.Name = args[0]
+			if err := o.check(); err != nil {
+				return err
+			}
 			return a.connectionAdd(c.Context(), o)
 		},
 	}
@@ -81,13 +84,24 @@ pair is best: PKCS#8 in PEM, encrypted or not.`,
 	f.StringVar(&o.TokenFile, "token-file", "", "file with a programmatic access token of the user")
 	f.StringVar(&o.OAuthFile, "oauth-token-file", "", "file with an OAuth access token")
 	f.BoolVar(&o.Replace, "replace", false, "take the place of a connection of the same name")
-	c.MarkFlagsMutuallyExclusive("private-key-file", "password-file", "password-stdin", "token-file", "oauth-token-file")
-	for _, name := range []string{"account", "role"} {
-		if err := c.MarkFlagRequired(name); err != nil {
-			panic(err) // the flag is defined a few lines above
+	return c
+}
+
+// check finds what is missing or too much before anything is asked or sent.
+func (o connectionOptions) check() error {
+	if o.Account == "" || o.Connection.Role == "" {
+		return usagef("--account and --role are needed")
+	}
+	sources := 0
+	for _, given := range []bool{o.KeyFile != "", o.PasswordFile != "", o.PasswordStdin, o.TokenFile != "", o.OAuthFile != ""} {
+		if given {
+			sources++
 		}
 	}
-	return c
+	if sources > 1 {
+		return usagef("give one credential: --private-key-file, --password-file, --password-stdin, --token-file or --oauth-token-file")
+	}
+	return nil
 }
 
 func (a *App) connectionAdd(ctx context.Context, o connectionOptions) error {

@@ -45,7 +45,12 @@ this statement run for 15 minutes.`,
   jit approve req_… --reason "agreed with data team"
   jit approve req_… --shape`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error { return a.decide(c.Context(), args[0], o) },
+		RunE: func(c *cobra.Command, args []string) error {
+			if o.Once && o.Shape || o.Once && o.Window || o.Shape && o.Window {
+				return usagef("--once, --shape and --window exclude each other: choose one")
+			}
+			return a.decide(c.Context(), args[0], o)
+		},
 	}
 	f := c.Flags()
 	f.BoolVar(&o.Once, "once", false, "let the statement run once (the default)")
@@ -53,7 +58,6 @@ this statement run for 15 minutes.`,
 	f.BoolVar(&o.Window, "window", false, "let this statement run for 15 minutes")
 	f.StringVar(&o.Reason, "reason", "", "why; the requester and the audit see it")
 	f.BoolVar(&o.JSON, "json", false, "print the decided request as JSON")
-	c.MarkFlagsMutuallyExclusive("once", "shape", "window")
 	return c
 }
 
