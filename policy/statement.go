@@ -164,19 +164,6 @@ func (e *evaluation) mayRead(class string, s *sql.Statement) bool {
 	return ok
 }
 
-// class adds a data class and the classes above it.
-func (w *world) class(name string) cedar.EntityUID {
-	uid := cedar.NewEntityUID("Class", cedar.String(name))
-	if _, ok := w.entities[uid]; !ok {
-		var parents []cedar.EntityUID
-		for _, p := range (&class{name: name}).parents() {
-			parents = append(parents, cedar.NewEntityUID("Class", cedar.String(p)))
-		}
-		w.entities[uid] = cedar.Entity{UID: uid, Parents: cedar.NewEntityUIDSet(parents...)}
-	}
-	return uid
-}
-
 // readable lists the classes the subject may read in every statement of the
 // batch: a value detector need not hide them.
 func (e *evaluation) readable() []string {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -465,4 +466,53 @@ func mustLoadOver(t testing.TB, files map[string]string) *Bundle {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// A rule about a database holds for the stages in it, however they are named.
+func TestStagesLieInTheirSchema(t *testing.T) {
+	b := mustLoad(t, `
+@id("all") @reason("r") permit (principal, action, resource);
+@id("finance") @reason("r") forbid (principal, action == Action::"run", resource in Database::"FINANCE");
+@id("vault") @reason("r") forbid (principal, action == Action::"run", resource in Schema::"APP.VAULT");
+`)
+	at := prod()
+	for _, tt := range []struct {
+		ref, database, schema, rule string
+	}{
+		{"@finance.public.s/x", "APP", "PUBLIC", "finance"},
+		{`@"FINANCE"."s 1".s/x`, "APP", "PUBLIC", "finance"},
+		{`@"finance".public.s`, "APP", "PUBLIC", "all"}, // another database
+		{"@finance.public.%t", "APP", "PUBLIC", "finance"},
+		{"@s", "FINANCE", "PUBLIC", "finance"},
+		{"@%t/x.csv", "FINANCE", "PUBLIC", "finance"},
+		{"@vault.s/a.b.c", "APP", "PUBLIC", "vault"},
+		{"@s/finance.public.x", "APP", "PUBLIC", "all"},
+		{"@~/finance", "FINANCE", "PUBLIC", "all"},
+	} {
+		at.Database, at.Schema = tt.database, tt.schema
+		s := statement("LIST", sql.CategoryMetadata)
+		s.Reads = []sql.Object{{Kind: sql.ObjectStage, Name: sql.ObjectName{Name: tt.ref}}}
+		if got := b.Statement(Input{Subject: ana(), Setting: at, Statements: []sql.Statement{s}}); got.Rule != tt.rule {
+			t.Errorf("%s in %s.%s: %v by %s, want %s", tt.ref, tt.database, tt.schema, got.Verdict, got.Rule, tt.rule)
+		}
+	}
+}
+
+// One bundle serves every statement of a broker at once.
+func TestBundleIsSafeForConcurrentUse(t *testing.T) {
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			s, want := query(direct("ID"), direct("EMAIL")), Allow
+			if i%2 == 0 {
+				s, want = statement("DROP_DATABASE", sql.CategoryDefine), Hold
+			}
+			for range 100 {
+				if got := rule1(Default(), s); got.Verdict != want {
+					t.Errorf("%v, want %v", got.Verdict, want)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
