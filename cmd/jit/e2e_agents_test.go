@@ -153,8 +153,8 @@ func outcomes(t *testing.T, r result) []outcome {
 func (a agent) direct(t *testing.T, up *upstream, steps ...step) []outcome {
 	t.Helper()
 	home := t.TempDir()
-	text := fmt.Sprintf("[default]\naccount = \"direct\"\nuser = \"direct\"\nhost = %q\nport = %q\nprotocol = \"http\"\npassword = \"direct\"\ndatabase = \"APP\"\nschema = \"PUBLIC\"\n",
-		up.direct.host(), up.direct.port())
+	text := fmt.Sprintf("[default]\naccount = %q\nuser = %q\npassword = %q\nhost = %q\nport = %q\nprotocol = \"http\"\ndatabase = \"APP\"\nschema = \"PUBLIC\"\nwarehouse = \"WH\"\n",
+		account, directUser, directPassword, up.direct.host(), up.direct.port())
 	if err := os.WriteFile(filepath.Join(home, "connections.toml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ package main_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -17,32 +18,58 @@ import (
 	"time"
 )
 
-// identityProvider is npm's oidc-provider, see testdata/node/op.mjs.
+// identityProvider is npm's oidc-provider, see testdata/node/op.mjs, behind a
+// tap that remembers the tokens it gave out.
 type identityProvider struct {
 	issuer string
-	proc   *process
+	tap    *tap
 }
 
-func (w *world) startIdentityProvider(ctx context.Context) error {
-	port, err := freePort()
-	if err != nil {
-		return err
-	}
+func (w *world) startIdentityProvider(ctx context.Context) (err error) {
+	w.op, err = w.newIdentityProvider(ctx)
+	return err
+}
+
+func (w *world) newIdentityProvider(ctx context.Context) (*identityProvider, error) {
 	// The script imports its package from the folder it stands in.
 	script := w.part("node/op.mjs")
 	text, err := os.ReadFile(w.testdata("node/op.mjs"))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := os.WriteFile(script, text, 0o600); err != nil {
-		return err
+		return nil, err
 	}
-	p, err := start("oidc-provider", plainEnv(w.dir, fmt.Sprintf("PORT=%d", port)), nil, "node", script)
+	port, err := freePort()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	w.op = &identityProvider{issuer: fmt.Sprintf("http://127.0.0.1:%d", port), proc: p}
-	return p.await(ctx, "sign of life", func() bool { return strings.Contains(p.log.String(), "op ready") })
+	front, err := newTap(fmt.Sprintf("http://127.0.0.1:%d", port), false)
+	if err != nil {
+		return nil, err
+	}
+	op := &identityProvider{issuer: front.URL, tap: front}
+	p, err := start("oidc-provider", plainEnv(w.dir, fmt.Sprintf("PORT=%d", port), "ISSUER="+op.issuer), nil, "node", script)
+	if err != nil {
+		return nil, err
+	}
+	return op, p.await(ctx, "sign of life", func() bool { return strings.Contains(p.log.String(), "op ready") })
+}
+
+// issued are the tokens the provider has given out: access, ID and refresh.
+func (op *identityProvider) issued() []string {
+	var all []string
+	for _, c := range op.tap.matching(func(c call) bool { return c.Path == "/token" && c.Status == http.StatusOK }) {
+		var answer struct {
+			Access  string `json:"access_token"`
+			ID      string `json:"id_token"`
+			Refresh string `json:"refresh_token"`
+		}
+		if json.Unmarshal([]byte(c.Answer), &answer) == nil {
+			all = append(all, answer.Access, answer.ID, answer.Refresh)
+		}
+	}
+	return all
 }
 
 var xsrfField = regexp.MustCompile(`name="xsrf" value="([^"]*)"`)
@@ -189,6 +216,30 @@ func (p *person) with(env ...string) *person {
 	return &q
 }
 
-// signInWithin is how long a sign-in may take, the provider's polling interval
-// included.
-const signInWithin = 45 * time.Second
+var signInPrompt = regexp.MustCompile(`(?s)Open\s+(\S+).*Enter\s+(\S+)`)
+
+// signIn runs `jit login` and plays the browser's half of it.
+func (p *person) signIn(ctx context.Context, op *identityProvider, args ...string) error {
+	login, err := start("jit login of "+p.name, p.env, nil, append([]string{p.w.jit, "login"}, args...)...)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 45*time.Second)
+	defer cancel()
+	if err := login.await(ctx, "code", func() bool { return signInPrompt.MatchString(login.log.String()) }); err != nil {
+		return err
+	}
+	shown := signInPrompt.FindStringSubmatch(login.log.String())
+	if err := op.approve(ctx, shown[1], shown[2], p.name); err != nil {
+		return err
+	}
+	select {
+	case <-login.done:
+	case <-ctx.Done():
+		return fmt.Errorf("jit login of %s goes on after the code was approved:\n%s", p.name, login.log)
+	}
+	if code := login.cmd.ProcessState.ExitCode(); code != 0 {
+		return fmt.Errorf("jit login of %s: exit %d:\n%s", p.name, code, login.log)
+	}
+	return nil
+}

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -36,18 +37,32 @@ var started struct {
 func start(name string, env []string, in io.Reader, argv ...string) (*process, error) {
 	p := &process{name: name, cmd: exec.Command(argv[0], argv[1:]...), log: &transcript{}, done: make(chan struct{})}
 	p.cmd.Env, p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = env, in, p.log, p.log
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := p.cmd.Start(); err != nil {
+	if err := spawn(p.cmd, p.done); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}
-	go func() {
-		_ = p.cmd.Wait() // how it ended shows in the log
-		close(p.done)
-	}()
 	started.mu.Lock()
 	started.list = append(started.list, p)
 	started.mu.Unlock()
 	return p, nil
+}
+
+// spawn starts cmd in a process group of its own and closes done when it has
+// ended. If the suite dies, the kernel kills what it started: that is tied to
+// the starting thread, which therefore waits here.
+func spawn(cmd *exec.Cmd, done chan<- struct{}) error {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	begun := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		begun <- err
+		if err == nil {
+			_ = cmd.Wait() // how it ended shows in its state and its output
+			close(done)
+		}
+	}()
+	return <-begun
 }
 
 // stop asks the process to end, and kills its group if it does not.
@@ -128,7 +143,7 @@ type running struct {
 
 // limit is how long any one command of the suite may take. It is far above what
 // they need: it turns a hang into a failure with a transcript.
-const limit = 2 * time.Minute
+const limit = 90 * time.Second
 
 // launch runs argv in a process group of its own and kills it at the limit, or
 // when the test ends.
@@ -139,17 +154,11 @@ func launch(t *testing.T, env []string, dir string, argv ...string) *running {
 	r := &running{stdout: &transcript{}, stderr: &transcript{}, began: time.Now(), done: make(chan struct{})}
 	r.cmd = exec.CommandContext(ctx, argv[0], argv[1:]...)
 	r.cmd.Env, r.cmd.Dir, r.cmd.Stdout, r.cmd.Stderr = env, dir, r.stdout, r.stderr
-	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	r.cmd.Cancel = func() error { return syscall.Kill(-r.cmd.Process.Pid, syscall.SIGKILL) }
 	r.cmd.WaitDelay = 5 * time.Second
-	if err := r.cmd.Start(); err != nil {
+	if err := spawn(r.cmd, r.done); err != nil {
 		t.Fatalf("starting %s: %v", strings.Join(argv, " "), err)
 	}
-	go func() {
-		_ = r.cmd.Wait() // the state tells
-		cancel()
-		close(r.done)
-	}()
 	t.Cleanup(func() {
 		cancel()
 		<-r.done
@@ -170,7 +179,7 @@ func (r *running) wait() result {
 // eventually polls until ok, and fails the test after the limit.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(limit / 2); !ok(); time.Sleep(25 * time.Millisecond) {
+	for deadline := time.Now().Add(limit / 3); !ok(); time.Sleep(25 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("never happened: %s", what)
 		}

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -48,8 +49,16 @@ func newTap(target string, complete bool) (*tap, error) {
 	}
 	t := &tap{}
 	proxy := &httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to) },
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(to)
+			r.Out.Host = r.In.Host // an identity provider makes its URLs of it
+		},
+		FlushInterval: -1,
+		ErrorLog:      log.New(io.Discard, "", 0), // clients that go away are part of the tests
 		ModifyResponse: func(res *http.Response) error {
+			if strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream") {
+				return nil // it has no end to read to
+			}
 			body, err := io.ReadAll(res.Body)
 			if err != nil {
 				return err
