@@ -224,8 +224,7 @@ type tableExpr interface{ node }
 type tableTail struct {
 	alias    string
 	columns  []ident
-	historic []expr // arguments of AT, BEFORE, CHANGES, END
-	isPast   bool
+	historic []expr // arguments of AT, BEFORE, CHANGES, END, and a sample's size
 	changes  bool
 }
 

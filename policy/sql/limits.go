@@ -7,9 +7,10 @@ const (
 	maxText    = 1 << 20 // bytes; Snowflake's own limit for a statement text
 	maxTokens  = 1 << 18
 	maxDepth   = 600     // nested parser calls; a parenthesis costs about two
-	maxSteps   = 4 << 20 // resolver work: nodes visited and labels merged
+	maxSteps   = 1 << 20 // resolver work: nodes visited and labels merged
 	maxViews   = 32      // views nested in views
 	maxDynamic = 8       // EXECUTE IMMEDIATE nested in its own text
-	maxColumns = 1 << 16 // columns of one relation, and distinct base columns
+	maxColumns = 1 << 16 // distinct base columns
+	maxOutputs = 1 << 14 // columns of one result
 	maxBlanks  = 40      // blanks in a row kept by the canonical text
 )

@@ -581,6 +581,8 @@ func (p *parser) grant(c *commandStmt, verb string) {
 		case p.isText("ROLE") && p.isName(1):
 			p.at++
 			p.target(c, ObjectRole)
+		case p.is(wSelect): // the privilege
+			p.at++
 		default:
 			p.rest(c)
 		}

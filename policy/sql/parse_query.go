@@ -3,8 +3,10 @@ package sql
 // startsQuery tells whether a query starts n tokens on, behind any
 // parentheses.
 func (p *parser) startsQuery(n int) bool {
-	for p.isOpAt(n, '(') {
-		n++
+	for start := n; p.isOpAt(n, '('); n++ {
+		if n-start > maxDepth { // deeper than anything that can be parsed
+			return false
+		}
 	}
 	t := p.peek(n)
 	if t.kind != tokenWord {

@@ -251,7 +251,7 @@ func (p *parser) stageTable() tableExpr {
 	}
 	if p.isOp('(') {
 		for _, a := range p.plainArguments() {
-			if _, ok := a.value.(*columnRef); !ok { // the name of a file format
+			if _, ok := a.value.(*columnRef); !ok || a.name != "FILE_FORMAT" { // else a name
 				t.args = append(t.args, a.value)
 			}
 		}
@@ -285,7 +285,6 @@ func (p *parser) tableVersion(tail *tableTail) {
 			p.fail("time travel on a join")
 		}
 		tail.changes = tail.changes || p.is(wChanges)
-		tail.isPast = true
 		p.at++
 		for _, a := range p.plainArguments() {
 			if ref, ok := a.value.(*columnRef); ok && len(ref.parts) == 1 && (a.name == "INFORMATION" || a.name == "STREAM") {
@@ -333,9 +332,9 @@ func (p *parser) tableOperator(mark int, source tableExpr) tableExpr {
 		if !p.isOp('(') {
 			p.ident() // BERNOULLI, SYSTEM, ROW, BLOCK
 		}
-		p.skipParens()
+		p.sampleSize(tailOf(source))
 		if p.textWord("SEED") || p.textWord("REPEATABLE") {
-			p.skipParens()
+			p.sampleSize(tailOf(source))
 		}
 		if tail := tailOf(source); tail == nil || tail.alias == "" {
 			p.tableAlias(source)
@@ -360,6 +359,23 @@ func (p *parser) tableOperator(mark int, source tableExpr) tableExpr {
 		t.span = p.since(mark)
 	}
 	return t
+}
+
+// sampleSize reads a number, a variable or a bind, and ROWS, in parentheses.
+func (p *parser) sampleSize(tail *tableTail) {
+	p.needOp('(')
+	if p.cur().kind == tokenVariable || p.isOp('?') || p.isOp(':') {
+		if tail == nil {
+			p.unsupported("a join that is sampled by a variable")
+		}
+		tail.historic = append(tail.historic, p.primary())
+	} else if p.cur().kind != tokenNumber {
+		p.expected("a number")
+	} else {
+		p.at++
+	}
+	_ = p.word(wRows) || p.textWord("ROW") || p.textWord("PERCENT")
+	p.needOp(')')
 }
 
 func (p *parser) aliasedList() (list []selectItem) {

@@ -376,6 +376,9 @@ func (r *resolver) items(s *selectCore, sc *scope) result {
 			res.open = res.open || part.open
 			res.rest = r.union(res.rest, part.rest)
 			r.spend(len(part.columns))
+			if len(res.columns) > maxOutputs {
+				panic(&UnsupportedError{Pos: r.at, Msg: "too many columns in a result"})
+			}
 			continue
 		}
 		c := r.aliasValue(sc, i)

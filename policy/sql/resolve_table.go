@@ -195,18 +195,21 @@ func (r *resolver) loadTable(o ObjectName) *baseTable {
 
 // opaque marks a view nobody can look into: its columns may hold anything.
 func (r *resolver) opaque(b *baseTable, why string) {
-	inner := r.apart(func() { r.doubt(why) })
-	if b.facts == nil {
-		b.facts = inner
-	} else {
-		b.facts.unknown = append(b.facts.unknown, inner.unknown...)
-	}
+	r.addDoubt(b, why)
 	for i := range b.columns {
 		b.columns[i] = column{name: b.columns[i].name, labels: labelSet{b.columns[i].labels.ids, true}}
 	}
 	if len(b.columns) == 0 {
 		b.open, b.own, b.rest = true, true, topLabels
 	}
+}
+
+// addDoubt makes everything that reads b doubtful.
+func (r *resolver) addDoubt(b *baseTable, why string) {
+	if b.facts == nil {
+		b.facts = &facts{}
+	}
+	b.facts.unknown = append(b.facts.unknown, Reason{Pos: r.at, Text: why})
 }
 
 // view resolves a view's text in the view's own schema. Its columns carry
@@ -231,6 +234,7 @@ func (r *resolver) view(b *baseTable, text string) {
 	r.ctx, r.fixed, r.flow, r.script, r.views = ctx, fixed, flow, script, wrote
 	if res.open || len(b.columns) > 0 && len(res.columns) != len(b.columns) {
 		b.open = len(b.columns) == 0
+		r.addDoubt(b, "the columns of view "+b.object.String()+" are not those of its text")
 		all := r.union(r.all(res), topLabels)
 		for i := range b.columns {
 			b.columns[i] = column{name: b.columns[i].name, labels: r.union(b.columns[i].labels, all)}

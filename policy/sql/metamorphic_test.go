@@ -1,0 +1,101 @@
+package sql
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// covers tells whether a holds all of b.
+func covers(a, b Labels) bool {
+	if b.Top && !a.Top {
+		return false
+	}
+	for _, c := range b.Columns {
+		if !slices.Contains(a.Columns, c) {
+			return false
+		}
+	}
+	return true
+}
+
+func joined(list []Output) (l Labels) {
+	for _, o := range list {
+		l.Top = l.Top || o.Labels.Top
+		l.Columns = append(l.Columns, o.Labels.Columns...)
+	}
+	return l
+}
+
+// checkWrapped wraps a query in other queries that return the same values: no
+// label and no predicate may get lost on the way.
+func checkWrapped(t *testing.T, s Statement, cat Catalog) {
+	t.Helper()
+	if s.Kind != "SELECT" || len(s.Nested) > 0 || strings.Contains(s.Text, "//") || strings.Contains(s.Text, "--") || strings.Contains(s.Text, "$") {
+		return // a line comment would swallow what is behind it; $n means another thing inside
+	}
+	for _, wrapping := range []struct {
+		name, before, after string
+		positions           bool // outputs correspond by position
+	}{
+		{"derived table", "SELECT * FROM (", ")", true},
+		{"aliased derived table", "SELECT w.* FROM (", ") AS w", true},
+		{"parentheses", "(", ")", true},
+		{"common table expression", "WITH w_w AS (", ") SELECT * FROM w_w", true},
+		{"union", "(", ") UNION ALL (SELECT * FROM c WHERE 1 = 0)", false},
+		{"sorted and cut", "SELECT * FROM (", ") LIMIT 1", true},
+		{"object of everything", "SELECT OBJECT_CONSTRUCT(*) FROM (", ")", false},
+		{"function of everything", "SELECT UPPER(w.o) FROM (SELECT TO_JSON(OBJECT_CONSTRUCT(*)) AS o FROM (", ")) w", false},
+		{"scalar subquery", "SELECT (SELECT HASH(*) FROM (", "))", false},
+		{"exists", "SELECT EXISTS (", ")", false},
+		{"lateral", "SELECT w.* FROM (SELECT 1 AS w_w) w_0, LATERAL (", ") w", false},
+	} {
+		a, err := Analyze(wrapping.before+s.Text+wrapping.after, testContext, cat)
+		if err != nil {
+			continue // a limit, or not allowed within parentheses
+		}
+		w := a.Statements[0]
+		if w.Kind != "SELECT" {
+			continue
+		}
+		if !covers(w.Predicates, s.Predicates) {
+			t.Errorf("%s of %s: predicates %v became %v", wrapping.name, s.Text, s.Predicates, w.Predicates)
+		}
+		if !w.OutputsKnown {
+			continue // everything is unknown
+		}
+		if !s.OutputsKnown && len(s.Unknown) > 0 && !joined(w.Outputs).Top && wrapping.name != "exists" {
+			t.Errorf("%s of %s: the outputs were unknown", wrapping.name, s.Text)
+		}
+		if !covers(joined(w.Outputs), joined(s.Outputs)) {
+			t.Errorf("%s of %s: labels %v became %v", wrapping.name, s.Text, joined(s.Outputs), joined(w.Outputs))
+		}
+		if !wrapping.positions {
+			continue
+		}
+		if len(w.Outputs) != len(s.Outputs) {
+			t.Errorf("%s of %s: %d outputs became %d", wrapping.name, s.Text, len(s.Outputs), len(w.Outputs))
+			continue
+		}
+		for i := range w.Outputs {
+			if !covers(w.Outputs[i].Labels, s.Outputs[i].Labels) {
+				t.Errorf("%s of %s: output %d had %v and has %v", wrapping.name, s.Text, i, s.Outputs[i].Labels, w.Outputs[i].Labels)
+			}
+		}
+	}
+}
+
+func TestWrappingNeverShrinksLabels(t *testing.T) {
+	cat := benchmarkCatalog(t)
+	for n, rel := range lineageCatalog() {
+		cat[n] = rel
+	}
+	for _, name := range corpora {
+		for _, c := range readLines[corpusLine](t, "corpus/"+name+".jsonl") {
+			a, err := Analyze(c.SQL, testContext, cat)
+			if err == nil && len(a.Statements) == 1 {
+				checkWrapped(t, a.Statements[0], cat)
+			}
+		}
+	}
+}
