@@ -2,7 +2,6 @@ package cmd
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -115,6 +114,16 @@ func recordingFailure(what string, err error) error {
 	return &Failure{What: what, Err: err}
 }
 
+// The states of a recording in `jit recording list`.
+const (
+	stateSealed      = "sealed"      // ended, and witnessed to the end
+	stateRecovered   = "recovered"   // as sealed, by a later run with another key
+	stateUnwitnessed = "unwitnessed" // ended, and no known server has all of it
+	stateUnsealed    = "unsealed"    // running, or left behind by a crash
+	stateChanged     = "changed"     // not what was recorded
+	stateUnreadable  = "unreadable"
+)
+
 // recordingRow is one line of `jit recording list`.
 type recordingRow struct {
 	ID         string    `json:"id"`
@@ -122,7 +131,7 @@ type recordingRow struct {
 	Who        string    `json:"who,omitempty"`
 	Connection string    `json:"connection,omitempty"`
 	Events     int64     `json:"events"`
-	State      string    `json:"state"` // sealed, recovered, unsealed, changed, unreadable
+	State      string    `json:"state"` // one of the states below
 	Why        string    `json:"why,omitempty"`
 }
 
@@ -172,26 +181,28 @@ func (a *App) recordingRows() ([]recordingRow, error) {
 }
 
 func (a *App) recordingRow(id string) recordingRow {
-	r, err := recording.Open(filepath.Join(a.Paths.Recordings(), id))
+	rec, err := a.openReplay(filepath.Join(a.Paths.Recordings(), id))
 	if err != nil {
-		row := recordingRow{ID: id, State: "unreadable", Why: err.Error()}
+		row := recordingRow{ID: id, State: stateUnreadable, Why: err.Error()}
 		var tamper *recording.TamperError
 		if errors.As(err, &tamper) {
-			row.State = "changed"
+			row.State = stateChanged
 		}
 		return row
 	}
-	defer r.Close() //nolint:errcheck // opened for reading
-	s, rep := r.Session(), r.Report()
-	row := recordingRow{ID: id, Who: cmp.Or(s.Email, s.Principal), Connection: s.Connection, Events: rep.Events, State: "unsealed"}
+	defer rec.Close() //nolint:errcheck // opened for reading
+	s, rep := rec.Session(), rec.Report()
+	row := recordingRow{ID: id, Who: cmp.Or(s.Email, s.Principal), Connection: s.Connection, Events: rep.Events, State: stateSealed}
 	switch {
-	case rep.Sealed && rep.Recovered:
-		row.State = "recovered"
-	case rep.Sealed:
-		row.State = "sealed"
+	case !rep.Sealed:
+		row.State = stateUnsealed
+	case rep.Unwitnessed > 0:
+		row.State = stateUnwitnessed
+	case rep.Recovered:
+		row.State = stateRecovered
 	}
-	if e, err := r.Event(0); err == nil {
-		row.Opened = e.At
+	if at, err := rec.OpenedAt(); err == nil {
+		row.Opened = at
 	}
 	return row
 }
@@ -234,74 +245,4 @@ func first(args []string) string {
 		return ""
 	}
 	return args[0]
-}
-
-func newRecordingSealCommand(a *App) *cobra.Command {
-	return &cobra.Command{
-		Use:   "seal [ID|FOLDER]",
-		Short: "Seal what a session that crashed left behind",
-		Long: `Seal what a session that crashed left behind: drop a line it did not finish,
-write the end, sign. The session's own key died with it, so another key signs,
-and the recording says so. Without an argument it is every unsealed recording on
-this machine; sessions that still run are left alone.`,
-		Example: "  jit recording seal\n  jit recording seal SESSION",
-		Args:    cobra.MaximumNArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				dir, err := a.findRecording(args[0])
-				if err != nil {
-					return err
-				}
-				return a.sealRecording(c.Context(), dir)
-			}
-			return a.sealAll(c.Context())
-		},
-	}
-}
-
-func (a *App) sealAll(ctx context.Context) error {
-	rows, err := a.recordingRows()
-	if err != nil {
-		return err
-	}
-	var errs []error
-	n := 0
-	for _, r := range rows {
-		if r.State != "unsealed" {
-			continue
-		}
-		err := a.sealRecording(ctx, filepath.Join(a.Paths.Recordings(), r.ID))
-		if errors.Is(err, recording.ErrBusy) {
-			a.say("%s is still being recorded.", r.ID)
-			continue
-		}
-		n++
-		errs = append(errs, err)
-	}
-	if n == 0 {
-		a.say("Nothing to seal.")
-	}
-	return errors.Join(errs...)
-}
-
-func (a *App) sealRecording(ctx context.Context, dir string) error {
-	skey, vkey, err := recording.NewKey("jit-recovery")
-	if err != nil {
-		return &Failure{What: "making a key", Err: err}
-	}
-	signer, err := recording.NewSigner(skey)
-	if err != nil {
-		return &Failure{What: "making a key", Err: err}
-	}
-	got, err := recording.Recover(ctx, dir, recording.Options{Signer: signer, VerifierKey: vkey, Logger: a.Logger, Now: a.Now})
-	switch {
-	case err != nil:
-		return recordingFailure("sealing "+dir, err)
-	case !got.Sealed:
-		a.say("%s was sealed already.", dir)
-	default:
-		a.say("%s is sealed: %d events, %d of them after the session's last signature; %d bytes of an unfinished line were dropped.",
-			dir, got.Events, got.Unsaid, got.Torn)
-	}
-	return nil
 }

@@ -202,7 +202,7 @@ func TestRecordingVerifyNamesTheChange(t *testing.T) {
 	if doc.OK || doc.Segment != recording.FileEvents || doc.Event == nil || *doc.Event != 2 {
 		t.Errorf("doc = %+v", doc)
 	}
-	for _, args := range [][]string{{"replay", "ses_1"}, {"replay", "ses_1", "--json"}, {"recording", "show", "ses_1"}, {"recording", "seal", "ses_1"}} {
+	for _, args := range [][]string{{"replay", "ses_1"}, {"replay", "ses_1", "--json"}, {"recording", "show", "ses_1"}, {"recording", "seal", "ses_1", "--offline"}} {
 		if out, _, code := r.run(args...); code != ExitError || out != "" {
 			t.Errorf("%q: exit %d, printed %q", args, code, out)
 		}
@@ -324,14 +324,14 @@ func TestReplayPrints(t *testing.T) {
 	contains(t, out, "3 statements, 1 allowed, 1 held, 1 denied", "ana@example.test")
 	out, _, _ = r.run("recording", "list", "--json")
 	var rows []recordingRow
-	if err := json.Unmarshal([]byte(out), &rows); err != nil || len(rows) != 2 || rows[0].ID != "ses_2" || rows[0].State != "sealed" || rows[0].Events != 5 {
+	if err := json.Unmarshal([]byte(out), &rows); err != nil || len(rows) != 2 || rows[0].ID != "ses_2" || rows[0].State != stateSealed || rows[0].Events != 5 {
 		t.Errorf("%v: %s", err, out)
 	}
 }
 
 func TestRecordingSeal(t *testing.T) {
 	r := newRecorder(t)
-	_, errs, code := r.run("recording", "seal")
+	_, errs, code := r.run("recording", "seal", "--offline")
 	if code != ExitOK || !strings.Contains(errs, "Nothing to seal") {
 		t.Errorf("exit %d: %s", code, errs)
 	}
@@ -343,13 +343,13 @@ func TestRecordingSeal(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.change("ses_3", recording.FileEvents, "}\n", "}\n{\"seq\":1,\"pr")
-	_, errs, code = r.run("recording", "seal")
+	_, errs, code = r.run("recording", "seal", "--offline")
 	if code != ExitOK {
 		t.Errorf("exit %d", code)
 	}
 	contains(t, errs, "ses_2 is still being recorded", "ses_3 is sealed: 2 events", "12 bytes of an unfinished line")
 	end()
-	if _, errs, code = r.run("recording", "seal", "ses_1"); code != ExitOK || !strings.Contains(errs, "sealed already") {
+	if _, errs, code = r.run("recording", "seal", "ses_1", "--offline"); code != ExitOK || !strings.Contains(errs, "sealed already") {
 		t.Errorf("a sealed one: exit %d: %s", code, errs)
 	}
 	out, _, _ := r.run("recording", "list", "--json")
@@ -361,11 +361,72 @@ func TestRecordingSeal(t *testing.T) {
 	for _, row := range rows {
 		states[row.ID] = row.State
 	}
-	if states["ses_1"] != "sealed" || states["ses_2"] != "sealed" || states["ses_3"] != "recovered" {
+	if states["ses_1"] != stateUnwitnessed || states["ses_2"] != stateUnwitnessed || states["ses_3"] != stateUnwitnessed {
 		t.Errorf("states: %v", states)
 	}
 	out, _, _ = r.run("replay", "ses_3")
 	contains(t, out, "the process that recorded it died")
+}
+
+// lateServer takes the rest of a recording, once it is up.
+type lateServer struct {
+	*recorder
+	key   string // the session's
+	up    bool
+	files map[string][]byte
+}
+
+func (l *lateServer) Upload(_ context.Context, file string, offset int64, data []byte) error {
+	if !l.up {
+		return session.ErrUnavailable
+	}
+	l.files[file] = append(l.files[file][:offset], data...)
+	return nil
+}
+
+func (l *lateServer) Cosign(_ context.Context, cp []byte) ([]byte, error) {
+	_, cosigned, err := l.witness.Observe(recording.Observation{SessionID: "ses_2", SessionKey: l.key, Checkpoint: cp,
+		Events: bytes.NewReader(l.files[recording.FileEvents]), Now: time.Now(), Recovery: true})
+	return cosigned, err
+}
+
+// TestRecordingSealSends: a crashed recording is sealed, and sent when the
+// server is back.
+func TestRecordingSealSends(t *testing.T) {
+	r := newRecorder(t)
+	r.trust()
+	own := r.app.Paths.Recordings()
+	elsewhere := filepath.Join(t.TempDir(), "ses_2")
+	end := running(t, elsewhere)
+	defer end()
+	if err := os.CopyFS(filepath.Join(own, "ses_2"), os.DirFS(elsewhere)); err != nil {
+		t.Fatal(err)
+	}
+	rec, err := recording.Open(filepath.Join(own, "ses_2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &lateServer{recorder: r, key: rec.Report().Key, files: map[string][]byte{}}
+	if err := rec.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := &sealer{r.app, func(string) recordingTarget { return srv }}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel() // one try
+	if err := s.all(ctx); !errors.Is(err, recording.ErrPending) || !errors.Is(err, session.ErrUnavailable) {
+		t.Fatalf("with the server down: %v, want ErrPending", err)
+	}
+	if row := r.app.recordingRow("ses_2"); row.State != stateUnwitnessed {
+		t.Errorf("state %q", row.State)
+	}
+	srv.up = true
+	if err := s.all(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if row := r.app.recordingRow("ses_2"); row.State != stateRecovered {
+		t.Errorf("state %q", row.State)
+	}
+	contains(t, r.errs.String(), "is sealed: 2 events", "the server has all of it")
 }
 
 // running starts a recording, which the returned func seals.

@@ -89,7 +89,7 @@ func (d Detail) event(f *facts, e recording.Event) {
 	case e.Forwarded != nil:
 		f.add("forwarded", clock(e.At)+d.after(e)+", request "+e.Forwarded.RequestID, ToneDim)
 	case e.Refused != nil:
-		f.add("refused", e.Refused.Code+" "+e.Refused.Message, ToneBad)
+		f.add("refused", refusedText(*e.Refused), ToneBad)
 	case e.Result != nil:
 		resultFacts(f, *e.Result)
 	case e.Login != nil:
@@ -191,6 +191,14 @@ func decisionText(d recording.DecisionFacts) string {
 		text += ": " + d.Reason
 	}
 	return text
+}
+
+// refusedText leads with the code, which most messages do by themselves.
+func refusedText(r recording.RefusedFacts) string {
+	if strings.HasPrefix(r.Message, r.Code) {
+		return r.Message
+	}
+	return r.Code + " " + r.Message
 }
 
 func resultFacts(f *facts, r recording.ResultFacts) {

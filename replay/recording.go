@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/jit-access/jit/session/recording"
 )
@@ -45,6 +46,12 @@ func (r *Recording) Report() recording.Report { return r.reader.Report() }
 
 // Session is what the recording says of its session.
 func (r *Recording) Session() recording.SessionFacts { return r.reader.Session() }
+
+// OpenedAt is when the session was opened.
+func (r *Recording) OpenedAt() (time.Time, error) {
+	e, err := r.reader.Event(0)
+	return e.At, err
+}
 
 // Detail is everything recorded about one entry.
 type Detail struct {

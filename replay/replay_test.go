@@ -93,7 +93,7 @@ func story() []recording.Event {
 			Predicates: []string{"APP.PUBLIC.ORDERS.AMOUNT"}, Verdict: "hold", Rule: "default-write"}},
 		{At: at(90.1), Kind: recording.KindRequest, Statement: "e", Request: &recording.RequestFacts{ID: "req-2", Approvals: 1, Expires: at(690)}},
 		{At: at(100), Kind: recording.KindDecision, Statement: "e", Decision: &recording.DecisionFacts{Request: "req-2", Outcome: "denied", Reviewer: []string{"bob@example.com"}, Reason: "not during business hours"}},
-		{At: at(100.1), Kind: recording.KindRefused, Statement: "e", Refused: &recording.RefusedFacts{Code: "JIT-3003", Message: "DENIED request=req-2"}},
+		{At: at(100.1), Kind: recording.KindRefused, Statement: "e", Refused: &recording.RefusedFacts{Code: "JIT-3003", Message: "JIT-3003 DENIED request=req-2"}},
 		{At: at(101), Kind: recording.KindProtocol, Note: "GET /queries/01b-1/result"},
 		{At: at(102), Kind: recording.KindAgentExited, Agent: &recording.AgentFacts{Command: []string{"python", "report.py"}, Exit: 3}},
 		{At: at(103), Kind: recording.KindSessionEnded, Session: &recording.SessionFacts{ID: "s1", Principal: "https://id.example|ana", Connection: "prod", End: "the command ended"}},
