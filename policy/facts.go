@@ -80,6 +80,37 @@ func verbOf(k sql.Kind) string {
 	return verb
 }
 
+// replaces reports whether a statement drops what had the name of what it
+// creates. The text is canonical, so its first words are what Snowflake reads.
+func replaces(s *sql.Statement) bool {
+	rest := s.Text
+	for _, want := range [...]string{"CREATE", "OR", "REPLACE"} {
+		rest = skipBlank(rest)
+		if len(rest) < len(want) || !strings.EqualFold(rest[:len(want)], want) {
+			return false
+		}
+		rest = rest[len(want):]
+	}
+	return true
+}
+
+// skipBlank drops white space and comments.
+func skipBlank(s string) string {
+	for {
+		s = strings.TrimSpace(s)
+		end := ""
+		switch {
+		case strings.HasPrefix(s, "--"), strings.HasPrefix(s, "//"):
+			end = "\n"
+		case strings.HasPrefix(s, "/*"):
+			end = "*/"
+		default:
+			return s
+		}
+		_, s, _ = strings.Cut(s, end)
+	}
+}
+
 // noEstimate stands in for an estimate that is not known: larger than any
 // bound a rule can name.
 func noEstimate() Estimate { return Estimate{Bytes: math.MaxInt64, Partitions: math.MaxInt64} }
@@ -106,7 +137,7 @@ func scansNothing(c sql.Category) bool {
 // statementFactNames are the facts of StatementFacts in schema.cedarschema
 // but access and estimate, which are added per question.
 var statementFactNames = [...]string{
-	"connection", "role", "warehouse", "database", "schema", "kind", "verb", "category", "reads", "writes",
+	"connection", "role", "warehouse", "database", "schema", "kind", "verb", "category", "replaces", "reads", "writes",
 	"functions", "risks", "outputClasses", "maskedOutputs", "predicateClasses", "maskedPredicates",
 	"unknown", "unknownOutputs", "unknownPredicates", "useRole", "useWarehouse", "useDatabase", "useSchema",
 	"statements", "nested", "usage",
@@ -140,6 +171,8 @@ func (t *classTable) statementFact(fact string, in *Input, s *sql.Statement, f *
 		return cedar.String(verbOf(s.Kind))
 	case "category":
 		return cedar.String(s.Category.String())
+	case "replaces":
+		return cedar.Boolean(replaces(s))
 	case "reads":
 		return objectSet(s.Reads)
 	case "writes":
