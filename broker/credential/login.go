@@ -1,6 +1,7 @@
 package credential
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -134,6 +135,10 @@ func Login(ctx context.Context, hc *http.Client, baseURL string, p Params, c Cre
 	if data.Token == "" {
 		return nil, fmt.Errorf("logging in to Snowflake: %w: the login answer has no session token", ErrUnreachable)
 	}
+	// An upstream that names no role or warehouse has taken what was asked for:
+	// it refuses a login otherwise. A database may be missing for real.
+	data.SessionInfo.Role = cmp.Or(data.SessionInfo.Role, p.Role)
+	data.SessionInfo.Warehouse = cmp.Or(data.SessionInfo.Warehouse, p.Warehouse)
 	return &Session{
 		Token:          secret.New(data.Token),
 		MasterToken:    secret.New(data.MasterToken),

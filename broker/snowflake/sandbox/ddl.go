@@ -28,7 +28,7 @@ func (s *Server) ddl(ctx context.Context, sess *session, text string, toks []tok
 type definition struct {
 	server *Server
 	sess   *session
-	ctx    context.Context
+	ctx    context.Context // of the one statement this value lives for
 	text   string
 	toks   []token
 	i      int

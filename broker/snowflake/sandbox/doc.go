@@ -10,8 +10,8 @@
 //
 // What it is not: Snowflake. It has no privileges (a role is a name; GRANT is
 // answered and forgotten), no stages, no scripting, no time travel, 64-bit
-// integers and floating-point decimals, LIKE without case, and one engine's
-// idea of SQL translated from another's. It was written by the authors of the
+// integers and floating-point decimals, and one engine's idea of SQL translated
+// from another's. Results are kept for as long as the server lives. It was written by the authors of the
 // program it helps to show, so it is never evidence that a driver works.
 //
 // Invariants:

@@ -222,6 +222,7 @@ func TestQueries(t *testing.T) {
 		{"select profile:tier::string, profile:tags[0]::string, profile:visits::int from customers where id = 2", "[[silver a1 3]]"},
 		{"select dateadd(day, 1, '2024-02-28'::date)::varchar, datediff('month', '2024-01-31', '2024-03-01')", "[[2024-02-29 2]]"},
 		{"select id from customers where name ilike 'ada%' order by 1 limit 1", "[[1]]"},
+		{"select id from customers where name like 'ada%' or name not ilike '%' or email like '%a^_b%' escape '^'", "[]"},
 		{"select 1 union all select 2 order by 1", "[[1] [2]]"},
 		{"select total is not null from order_totals where customer_id = 1", "[[1]]"},
 		{"select count(*) from analytics.web.events -- the end\n;", "[[200]]"},

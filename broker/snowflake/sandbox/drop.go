@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -47,7 +48,8 @@ func (d *definition) drop() (*outcome, error) {
 	default:
 		err = d.dropNamed(kind, parts)
 	}
-	if e, ok := err.(*sqlError); ok && d.ifExists && (e.code == "002003") {
+	var absent *sqlError
+	if errors.As(err, &absent) && d.ifExists && absent.code == "002003" {
 		return status("Drop statement executed successfully ("+last+" already dropped).", typeDDL), nil
 	}
 	if err != nil {

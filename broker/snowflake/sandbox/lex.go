@@ -245,16 +245,16 @@ func split(text string) ([]string, error) {
 		return nil, err
 	}
 	var parts []string
-	start, any := 0, false
+	start, full := 0, false
 	for _, t := range toks {
 		switch {
 		case t.op(";") || t.sort == sortEnd:
-			if any {
+			if full {
 				parts = append(parts, strings.TrimSpace(text[start:t.pos]))
 			}
-			start, any = min(t.pos+1, len(text)), false
+			start, full = min(t.pos+1, len(text)), false
 		default:
-			any = true
+			full = true
 		}
 	}
 	return parts, nil

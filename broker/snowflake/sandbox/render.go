@@ -123,28 +123,37 @@ func encodeRow(row []any, columns []outCol) ([]*string, error) {
 	return cells, nil
 }
 
-// wantsArrow is whether a *_QUERY_RESULT_FORMAT parameter asks for Arrow. Those
-// of the statement come before those of the session. Node's driver cannot read
-// it and never gets it.
+// wantsArrow is whether a *_QUERY_RESULT_FORMAT parameter asks for Arrow: one of
+// the statement, else one of the session, else the sandbox's default. Node's
+// driver cannot read it and never gets it.
 func (ex *execution) wantsArrow() bool {
 	if ex.session.client == "JavaScript" {
 		return false
 	}
-	const suffix = "_QUERY_RESULT_FORMAT"
 	for name, value := range ex.req.Params {
-		if strings.HasSuffix(strings.ToUpper(name), suffix) {
-			return strings.HasPrefix(strings.ToUpper(paramText(value)), "ARROW")
+		if isFormat(name) {
+			return isArrow(paramText(value))
 		}
 	}
 	ex.session.mu.Lock()
 	defer ex.session.mu.Unlock()
+	told := false
 	for name, value := range ex.session.params {
-		if strings.HasSuffix(name, suffix) && strings.HasPrefix(strings.ToUpper(value), "ARROW") {
-			return true
+		if isFormat(name) {
+			if isArrow(value) {
+				return true
+			}
+			told = true
 		}
 	}
-	return false
+	return !told && ex.session.server.opt.Arrow
 }
+
+func isFormat(name string) bool {
+	return strings.HasSuffix(strings.ToUpper(name), "_QUERY_RESULT_FORMAT")
+}
+
+func isArrow(value string) bool { return strings.HasPrefix(strings.ToUpper(value), "ARROW") }
 
 func (c outCol) rowType() rowType {
 	t := rowType{Name: c.name, Nullable: c.nullable, Type: c.typ.wire()}

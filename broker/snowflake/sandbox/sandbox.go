@@ -47,6 +47,9 @@ type Options struct {
 	ChunkRows int
 	// ChunkLife is how long a chunk's URL is good for. 0: six hours.
 	ChunkLife time.Duration
+	// Arrow answers in Arrow unless a *_QUERY_RESULT_FORMAT parameter says JSON,
+	// as Snowflake does for every driver but Node's. False: only if one says so.
+	Arrow bool
 	// SessionTTL and MasterTTL are the lives of the tokens. 0: 1 h and 4 h.
 	SessionTTL, MasterTTL time.Duration
 	// AnswerWithin is how long a request waits for its statement before it is
@@ -71,7 +74,7 @@ type Server struct {
 	log    *slog.Logger
 	dir    string
 	db     *sql.DB
-	ctx    context.Context // ends with Close
+	ctx    context.Context // ends with Close; statements outlive the request that began them
 	cancel context.CancelFunc
 	work   sync.WaitGroup
 
@@ -204,7 +207,7 @@ func (s *Server) Close() error {
 	return errors.Join(s.db.Close(), os.RemoveAll(s.dir))
 }
 
-// Executed returns what ran, in order. Each statement of a multi-statement
+// Executed returns what was run, successfully or not, in order. Each statement of a multi-statement
 // request counts by itself; repeats of a requestId and descriptions do not.
 func (s *Server) Executed() []Execution {
 	s.mu.Lock()

@@ -176,19 +176,19 @@ func (s *Server) physical(name string) *relation {
 // about the same query with x in their place.
 func (s *Server) probe(sess *session, tr *translated, items []*item, columns []outCol) {
 	pieces := append([]string(nil), tr.out...)
-	any := false
+	asked := false
 	for i, it := range items {
 		if it == nil || !it.followsArguments || columns[i].typ.kind != kindUnknown || it.argTo <= it.argFrom {
 			continue
 		}
-		any = true
+		asked = true
 		arg := strings.Join(tr.out[it.argFrom:it.argTo], " ")
 		for k := it.outFrom; k < it.outTo; k++ {
 			pieces[k] = ""
 		}
 		pieces[it.outFrom] = arg + " AS " + tick(it.name)
 	}
-	if !any {
+	if !asked {
 		return
 	}
 	info, err := columnInfo(sess.conn, strings.Join(pieces, " "))

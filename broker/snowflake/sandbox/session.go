@@ -21,8 +21,8 @@ type session struct {
 	client string // CLIENT_APP_ID
 	server *Server
 	conn   *sql.Conn
-	turn   chan struct{} // holds one token: who has it uses conn
-	ctx    context.Context
+	turn   chan struct{}   // holds one token: who has it uses conn
+	ctx    context.Context // ends with the session; its statements outlive their requests
 	cancel context.CancelFunc
 
 	mu            sync.Mutex

@@ -74,7 +74,7 @@ func (s *Server) show(sess *session, toks []token) (*outcome, error) {
 		}
 	}
 	for _, row := range t.rows {
-		if likeMatch(like, show(row[nameAt])) {
+		if likeMatch(like, show(row[nameAt]), 0, true) {
 			out.rows = append(out.rows, row)
 		}
 	}
@@ -304,29 +304,4 @@ func ident(name string) string {
 		return name
 	}
 	return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
-}
-
-// likeMatch is LIKE without regard to case, as SHOW … LIKE does it.
-func likeMatch(pattern, s string) bool {
-	p, t := []rune(strings.ToUpper(pattern)), []rune(strings.ToUpper(s))
-	i, j, star, at := 0, 0, -1, 0
-	for j < len(t) {
-		switch {
-		case i < len(p) && p[i] == '%':
-			star, at = i, j
-			i++
-		case i < len(p) && (p[i] == '_' || p[i] == t[j]):
-			i++
-			j++
-		case star >= 0:
-			at++
-			i, j = star+1, at
-		default:
-			return false
-		}
-	}
-	for i < len(p) && p[i] == '%' {
-		i++
-	}
-	return i == len(p)
 }

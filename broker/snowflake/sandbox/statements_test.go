@@ -11,6 +11,7 @@ import (
 	"time"
 
 	sf "github.com/snowflakedb/gosnowflake/v2"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/jit-access/jit/broker/snowflake/sandbox"
 )
@@ -480,6 +481,44 @@ func TestTransactions(t *testing.T) {
 	}
 	if n := count(db); n != "4" {
 		t.Errorf("after commit: %s", n)
+	}
+}
+
+func TestManySessionsAtOnce(t *testing.T) {
+	w := start(t, nil)
+	db := w.open(t, nil)
+	db.SetMaxOpenConns(6)
+	exec(t, db, "create table counted (worker int, n int)")
+	var g errgroup.Group
+	for worker := range 6 {
+		g.Go(func() error {
+			for n := range 5 {
+				if _, err := db.ExecContext(t.Context(), "insert into counted values (?, ?)", worker, n); err != nil {
+					return err
+				}
+				if _, err := db.ExecContext(t.Context(), fmt.Sprintf("create or replace table own_%d as select * from counted where worker = %d", worker, worker)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(rows(t, db, "select count(*), count(distinct worker) from counted")); got != "[[30 6]]" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestArrowByDefault(t *testing.T) {
+	w := start(t, func(o *sandbox.Options) { o.Arrow = true })
+	token, _ := w.login(t)
+	for params, want := range map[string]string{`{}`: "arrow", `{"GO_QUERY_RESULT_FORMAT":"JSON"}`: "json"} {
+		a := w.send(t, "POST", "/queries/v1/query-request", token, `{"sqlText":"select 1","parameters":`+params+`}`)
+		if a.Data["queryResultFormat"] != want {
+			t.Errorf("%s: format %v, want %s", params, a.Data["queryResultFormat"], want)
+		}
 	}
 }
 

@@ -233,7 +233,7 @@ func (t *translator) word(tok token) error {
 	case tok.is("MINUS") && t.peek(1).is("SELECT", "ALL"):
 		t.emit("EXCEPT")
 	case tok.is("ILIKE"):
-		t.emit("LIKE")
+		t.emit("MATCH") // a function of ours: LIKE has case, ILIKE has none
 	case tok.is("RLIKE") && !t.peek(1).op("("):
 		t.emit("REGEXP")
 	case tok.is("LATERAL", "QUALIFY", "PIVOT", "UNPIVOT", "MATCH_RECOGNIZE", "SAMPLE", "TABLESAMPLE", "CONNECT") && !t.prev().op("."):

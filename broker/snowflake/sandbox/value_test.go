@@ -47,11 +47,28 @@ func TestCells(t *testing.T) {
 
 func TestLikeMatch(t *testing.T) {
 	for _, tt := range []struct {
-		pattern, s string
-		want       bool
-	}{{"%", "", true}, {"a%", "ABC", true}, {"a_c", "abc", true}, {"a_c", "ac", false}, {"%b%", "abc", true}, {"%b", "abc", false}, {"", "a", false}} {
-		if got := likeMatch(tt.pattern, tt.s); got != tt.want {
-			t.Errorf("likeMatch(%q, %q) = %v", tt.pattern, tt.s, got)
+		pattern, s  string
+		escape      rune
+		like, ilike bool
+	}{
+		{"%", "", 0, true, true},
+		{"a%", "ABC", 0, false, true},
+		{"a_c", "abc", 0, true, true},
+		{"a_c", "ac", 0, false, false},
+		{"%b%", "abc", 0, true, true},
+		{"%b", "abc", 0, false, false},
+		{"", "a", 0, false, false},
+		{"%%c", "abc", 0, true, true},
+		{"é_", "Éa", 0, false, true},
+		{"a^%", "a%", '^', true, true},
+		{"a^%", "ab", '^', false, false},
+		{"^_%", "_x", '^', true, true},
+	} {
+		if got := likeMatch(tt.pattern, tt.s, tt.escape, false); got != tt.like {
+			t.Errorf("%q LIKE %q: %v", tt.s, tt.pattern, got)
+		}
+		if got := likeMatch(tt.pattern, tt.s, tt.escape, true); got != tt.ilike {
+			t.Errorf("%q ILIKE %q: %v", tt.s, tt.pattern, got)
 		}
 	}
 }
