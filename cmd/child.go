@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"syscall"
 )
 
 // findCommand resolves the command before anything is asked of anybody, so
@@ -18,6 +19,8 @@ func findCommand(name string) (string, error) {
 		return path, nil
 	case errors.Is(err, exec.ErrDot):
 		return "", &Failure{Code: ExitNotFound, What: "finding the command " + name, Err: errors.New("it stands in the working directory only"), Fix: "Name it with its folder: ./" + name}
+	case errors.Is(err, syscall.EISDIR):
+		return "", &Failure{Code: ExitNotRunnable, What: "starting " + name, Err: errors.New("it is a folder"), Fix: "Name a program."}
 	case errors.Is(err, fs.ErrPermission):
 		return "", &Failure{Code: ExitNotRunnable, What: "starting " + name, Err: errors.New("it is not executable"), Fix: "Run `chmod +x` on it, or name its interpreter: `jit exec -- python " + name + "`."}
 	default:

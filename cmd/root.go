@@ -96,15 +96,25 @@ func commands(a *App) []*cobra.Command {
 	}
 }
 
-// markUsage turns argument errors of every command into usage errors.
+// markUsage turns errors of arguments, required flags and flag groups of every
+// command into usage errors.
 func markUsage(c *cobra.Command) {
-	if check := c.Args; check != nil {
-		c.Args = func(c *cobra.Command, args []string) error {
-			if err := check(c, args); err != nil {
-				return usagef("%w\nSee `%s --help`.", err, c.CommandPath())
-			}
-			return nil
+	check := c.Args
+	if check == nil {
+		check = cobra.ArbitraryArgs
+	}
+	c.Args = func(c *cobra.Command, args []string) error {
+		err := check(c, args)
+		if err == nil {
+			err = c.ValidateRequiredFlags()
 		}
+		if err == nil {
+			err = c.ValidateFlagGroups()
+		}
+		if err != nil {
+			return usagef("%w\nSee `%s --help`.", err, c.CommandPath())
+		}
+		return nil
 	}
 	for _, sub := range c.Commands() {
 		markUsage(sub)
