@@ -30,14 +30,28 @@ func formatAll(l *lexed, cuts [][2]int) string {
 		f.tokens(c[0], c[1])
 	}
 	f.skipTo(len(l.tokens))
-	return strings.TrimRight(f.out.String(), " \n")
+	return f.out.String()
 }
 
 type formatter struct {
 	*lexed
 	out     strings.Builder
-	at      int // offset in the text up to which it was emitted
+	at      int // offset in the text up to which it was read
 	comment int // next comment
+	lines   int // line breaks read and not yet emitted
+	run     int // blanks behind them
+}
+
+// emit writes the pending blanks and s. Blanks at the end of the text are
+// never followed by anything and so never written.
+func (f *formatter) emit(s string) {
+	for ; f.lines > 0; f.lines-- {
+		f.out.WriteByte('\n')
+	}
+	for f.run = min(f.run, maxBlanks); f.run > 0; f.run-- {
+		f.out.WriteByte(' ')
+	}
+	f.out.WriteString(s)
 }
 
 func firstComment(l *lexed, token int) int {
@@ -60,7 +74,7 @@ func (f *formatter) tokens(from, to int) {
 		if i > from {
 			f.gap(i)
 		}
-		f.out.WriteString(f.text[t.pos:t.end])
+		f.emit(f.text[t.pos:t.end])
 		f.at = int(t.end)
 	}
 }
@@ -68,7 +82,7 @@ func (f *formatter) tokens(from, to int) {
 // semicolon emits the one semicolon between two statements.
 func (f *formatter) semicolon(i int) {
 	f.gap(i)
-	f.out.WriteByte(';')
+	f.emit(";")
 	f.at = int(f.lexed.tokens[i].end)
 }
 
@@ -76,7 +90,7 @@ func (f *formatter) semicolon(i int) {
 func (f *formatter) skipTo(i int) {
 	for j := f.tokenAfter(); j < i; j++ {
 		f.gap(j)
-		f.out.WriteByte(' ')
+		f.run++
 		f.at = int(f.lexed.tokens[j].end)
 	}
 	f.gap(i)
@@ -105,7 +119,7 @@ func (f *formatter) gap(i int) {
 		c := f.comments[f.comment]
 		f.comment++
 		f.blanks(f.text[f.at:c.pos])
-		f.out.WriteString(f.text[c.pos:c.end])
+		f.emit(f.text[c.pos:c.end])
 		f.at = int(c.end)
 	}
 	f.blanks(f.text[f.at:end])
@@ -113,21 +127,14 @@ func (f *formatter) gap(i int) {
 }
 
 func (f *formatter) blanks(s string) {
-	lines, run := 0, 0
 	for i := 0; i < len(s); i++ {
 		switch s[i] {
 		case '\n':
-			lines++
-			run = 0
+			f.lines++
+			f.run = 0
 		case '\r':
 		default:
-			run++
+			f.run++
 		}
-	}
-	for ; lines > 0; lines-- {
-		f.out.WriteByte('\n')
-	}
-	for run = min(run, maxBlanks); run > 0; run-- {
-		f.out.WriteByte(' ')
 	}
 }
