@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// ddl runs CREATE, DROP and TRUNCATE. It commits an open transaction, as
+// ddl runs CREATE, DROP, TRUNCATE and ALTER TABLE. It commits an open transaction, as
 // Snowflake does.
 func (s *Server) ddl(ctx context.Context, sess *session, text string, toks []token) (*outcome, error) {
 	if err := sess.endTransaction(ctx); err != nil {
@@ -20,6 +20,8 @@ func (s *Server) ddl(ctx context.Context, sess *session, text string, toks []tok
 		return d.create()
 	case toks[0].is("DROP"):
 		return d.drop()
+	case toks[0].is("ALTER"):
+		return d.alterTable()
 	}
 	return d.truncate()
 }
@@ -334,7 +336,7 @@ func (d *definition) column(r *relation) error {
 	}
 	c.typ = typ
 	d.i += n
-	for !d.peek(0).op(",") && !d.peek(0).op(")") {
+	for !d.peek(0).op(",") && !d.peek(0).op(")") && d.peek(0).sort != sortEnd {
 		switch {
 		case d.accept("NOT", "NULL"):
 			c.notNull = true

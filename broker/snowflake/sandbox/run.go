@@ -93,7 +93,7 @@ func (s *Server) dispatch(ctx context.Context, sess *session, text string, toks 
 		return describeOther(first)
 	}
 	switch {
-	case first.is("CREATE", "DROP", "TRUNCATE"):
+	case first.is("CREATE", "DROP", "TRUNCATE"), first.is("ALTER") && toks[1].is("TABLE"):
 		return s.ddl(ctx, sess, text, toks)
 	case first.is("ALTER") && toks[1].is("SESSION"):
 		return s.alterSession(sess, toks)

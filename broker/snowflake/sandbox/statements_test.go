@@ -254,6 +254,8 @@ func TestDDL(t *testing.T) {
 		"create table b as select id, id * 2 as twice from a", "create or replace table a as select id + 1 as id from a",
 		"create table c clone b", "create table d like b", "create view v (x) as select twice from b where id = 2",
 		"create or replace view v as select twice as y from lab.s1.b", "create table if not exists a (id int)",
+		"create table e (id int, s varchar)", "insert into e values (1, 'x')", "alter table e add column n number(5,1) default 2.5",
+		"alter table lab.s1.e rename column s to t", "alter table e add u varchar", "alter table e drop column u", "alter table e rename to lab.public.f",
 		"create table \"MixedCase\" (\"col umn\" int)", "insert into \"MixedCase\" values (7)",
 	} {
 		exec(t, db, q)
@@ -265,11 +267,18 @@ func TestDDL(t *testing.T) {
 		"select count(*) from d":                      "[[0]]",
 		"select y from v order by 1":                  "[[2] [4]]",
 		`select "col umn" from "MixedCase"`:           "[[7]]",
+		"select * from lab.public.f":                  "[[1 x 2.5]]",
+		"select n from lab.public.f where t = 'x'":    "[[2.5]]",
 		"select get_ddl('view', 'lab.s1.v')":          "[[create or replace view v as select twice as y from lab.s1.b]]",
 		"select get_ddl('table', 'b')":                "[[create or replace TABLE B (\n\tID NUMBER(38,0),\n\tTWICE NUMBER(38,0)\n);]]",
 	} {
 		if got := fmt.Sprint(rows(t, db, q)); got != want {
 			t.Errorf("%s: got %s, want %s", q, got, want)
+		}
+	}
+	for _, q := range []string{"select * from e", "alter table c drop column nope", "alter table c rename column id to twice", "alter table c swap with d", "alter table c add"} {
+		if _, err := db.ExecContext(t.Context(), q); err == nil {
+			t.Errorf("%s: no error", q)
 		}
 	}
 	if _, err := db.ExecContext(t.Context(), "select * from mixedcase"); err == nil {
