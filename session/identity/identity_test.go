@@ -535,6 +535,49 @@ func TestSigningInAgainEndsTheOldSignIn(t *testing.T) {
 	})
 }
 
+// TestAnotherPersonSignsIn keeps a process that alice started from turning
+// into bob's when he signs in on the same machine.
+func TestAnotherPersonSignsIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		store := newLasting()
+		alices, bobs := w.source(store, nil), w.source(store, nil)
+		if _, err := alices.SignIn(t.Context(), w.approving("alice", 0)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := bobs.SignIn(t.Context(), w.approving("bob", 0)); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			time.Sleep(time.Hour)
+			if _, err := alices.Token(t.Context()); !errors.Is(err, identity.ErrSignIn) {
+				t.Errorf("the process of alice got a token of bob: %v", err)
+			}
+			if p, err := bobs.Person(t.Context()); err != nil || p.Subject != "bob" {
+				t.Errorf("bob is %+v, %v", p, err)
+			}
+		}
+	})
+	synctest.Test(t, func(t *testing.T) { // the same, after the issuer ended alice's sign-in
+		w := newWorld(t, func(o *op.Options) { o.RefreshLifetime = time.Hour })
+		store := newLasting()
+		alices := w.source(store, nil)
+		if _, err := alices.SignIn(t.Context(), w.approving("alice", 0)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Hour)
+		if _, err := alices.Token(t.Context()); !errors.Is(err, identity.ErrSignIn) {
+			t.Errorf("alice: %v, want ErrSignIn", err)
+		}
+		if _, err := w.source(store, nil).SignIn(t.Context(), w.approving("bob", 0)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := alices.Token(t.Context()); !errors.Is(err, identity.ErrSignIn) {
+			t.Errorf("the process of alice got a token of bob: %v", err)
+		}
+	})
+}
+
 // TestNoSecretInErrors plants a token in every answer and looks for it in what
 // is reported.
 func TestNoSecretInErrors(t *testing.T) {

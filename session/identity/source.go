@@ -93,6 +93,11 @@ func (s *Source) renew(ctx context.Context) (held, error) {
 			s.cfg.Logger.WarnContext(ctx, "renewed sign-in not stored", slog.Any("error", err))
 		}
 	}
+	// Somebody else may have signed in on this machine meanwhile. What this
+	// process began as one person it must not go on with as another.
+	if was := s.now.person; was.Subject != "" && was.Subject != h.person.Subject {
+		return held{}, fmt.Errorf("%w: %s has signed in here since; this command began as %s", ErrSignIn, h.person.Display(), was.Display())
+	}
 	s.now = h
 	return h, nil
 }
@@ -124,8 +129,11 @@ func (s *Source) keep(ctx context.Context, refresh secret.Text) error {
 	return nil
 }
 
+// forget drops the sign-in, here and in the store; who it was stays known.
 func (s *Source) forget(ctx context.Context) {
-	s.now, s.unstored = held{}, secret.Text{}
+	who := s.now.person
+	who.Expires = time.Time{}
+	s.now, s.unstored = held{person: who}, secret.Text{}
 	if err := s.cfg.Store.Delete(ctx, s.storeKey()); err != nil {
 		s.cfg.Logger.WarnContext(ctx, "ended sign-in not deleted", slog.Any("error", err))
 	}
