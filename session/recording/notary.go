@@ -1,6 +1,7 @@
 package recording
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,22 +17,26 @@ const (
 	askTimeout  = 30 * time.Second // for one exchange with the server
 )
 
-// notary is what the Writer knows of its checkpoints and of the server's copy.
-type notary struct {
-	signed    int64  // events the checkpoint covers
-	bytes     int64  // the same in bytes of events.jsonl
-	note      []byte // the checkpoint
-	cosigned  int64  // events the cosig covers
-	sentHead  bool   // session.json is at the server
-	sentBytes int64  // bytes of events.jsonl at the server
-	down      bool   // the last exchange failed, and that was logged
+// signedNote is a checkpoint that is on disk.
+type signedNote struct {
+	note  []byte
+	size  int64 // events it covers
+	bytes int64 // the same in bytes of events.jsonl
 }
 
-// notaryLoop signs, uploads and has cosigned what the committer wrote, until
-// ctx ends. The server being away costs nothing but time: the next round
-// starts where the last one stopped.
+// delivery is what the Writer knows of the server's copy. It belongs to the
+// delivery goroutine, and to Seal once that has stopped.
+type delivery struct {
+	cosigned  int64 // events the cosig covers
+	sentHead  bool  // session.json is at the server
+	sentBytes int64 // bytes of events.jsonl at the server
+	down      bool  // the last exchange failed, and that was logged
+}
+
+// notaryLoop signs what the committer wrote, until ctx ends. It never waits for
+// the server: that is deliveryLoop's part.
 func (w *Writer) notaryLoop(ctx context.Context) {
-	defer close(w.notaryDone)
+	defer w.loops.Done()
 	tick := time.NewTicker(w.opt.Interval)
 	defer tick.Stop()
 	for {
@@ -43,46 +48,65 @@ func (w *Writer) notaryLoop(ctx context.Context) {
 		if err := w.signCheckpoint(); err != nil {
 			return // the Writer has failed, and said so
 		}
-		w.report(ctx, w.deliver(ctx))
+		select {
+		case w.send <- struct{}{}:
+		default: // it is still busy with an earlier one, and takes the latest next
+		}
+	}
+}
+
+// deliveryLoop uploads what is signed and has it cosigned, until ctx ends. The
+// server being away costs nothing but time: the next round starts where the
+// last one stopped.
+func (w *Writer) deliveryLoop(ctx context.Context) {
+	defer w.loops.Done()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.send:
+			w.report(ctx, w.deliver(ctx))
+		}
 	}
 }
 
 // report logs the first of several failures, and the first success after them.
 func (w *Writer) report(ctx context.Context, err error) {
-	n := &w.notary
+	d := &w.delivery
 	switch {
-	case err != nil && ctx.Err() == nil && !n.down:
-		n.down = true
-		w.log.Warn("recording not witnessed, will retry", "session_id", w.opt.Session.ID,
-			"unwitnessed", n.signed-n.cosigned, "error", err)
-	case err == nil && n.down:
-		n.down = false
-		w.log.Info("recording witnessed again", "session_id", w.opt.Session.ID, "events", n.signed)
+	case err != nil && ctx.Err() == nil && !d.down:
+		d.down = true
+		w.log.Warn("recording not witnessed, will retry", "session_id", w.opt.Session.ID, "witnessed", d.cosigned, "error", err)
+	case err == nil && d.down:
+		d.down = false
+		w.log.Info("recording witnessed again", "session_id", w.opt.Session.ID, "witnessed", d.cosigned)
 	}
 }
 
 // signCheckpoint signs what is on disk, unless that is signed already. A
 // checkpoint that cannot be written fails the Writer: the disk is full or gone.
+// It is called by one goroutine at a time.
 func (w *Writer) signCheckpoint() error {
 	w.mu.Lock()
-	t, size, err := w.tree.clone(), w.size, w.err
+	t, size, signed, err := w.tree.clone(), w.size, w.signed.size, w.err
 	w.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	n := &w.notary
-	if t.size == n.signed {
+	if t.size == signed {
 		return nil
 	}
 	text := FormatCheckpoint(Checkpoint{Origin: Origin(w.opt.Session.ID), Size: t.size, Root: t.root()})
-	signed, err := note.Sign(&note.Note{Text: text}, w.opt.Signer)
+	msg, err := note.Sign(&note.Note{Text: text}, w.opt.Signer)
 	if err == nil {
-		err = replaceFile(w.dir, FileCheckpoint, signed)
+		err = replaceFile(w.dir, FileCheckpoint, msg)
 	}
 	if err != nil {
 		return w.fail(fmt.Errorf("signing checkpoint: %w", err))
 	}
-	n.note, n.signed, n.bytes = signed, t.size, size
+	w.mu.Lock()
+	w.signed = signedNote{msg, t.size, size}
+	w.mu.Unlock()
 	return nil
 }
 
@@ -106,63 +130,59 @@ func (w *Writer) failLocked(err error) error {
 func (w *Writer) deliver(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	if err := w.upload(ctx); err != nil {
+	w.mu.Lock()
+	cp := w.signed
+	w.mu.Unlock()
+	if err := w.upload(ctx, cp.bytes); err != nil {
 		return fmt.Errorf("uploading: %w", err)
 	}
-	n := &w.notary
-	if w.opt.Witness == nil || n.cosigned == n.signed {
+	if w.opt.Witness == nil || w.delivery.cosigned == cp.size {
 		return nil
 	}
-	cosigned, err := w.opt.Witness(ctx, n.note)
+	cosigned, err := w.opt.Witness(ctx, cp.note)
 	if err != nil {
 		return fmt.Errorf("asking the witness: %w", err)
 	}
-	if err := w.checkCosigned(cosigned); err != nil {
+	if err := w.checkCosigned(cp, cosigned); err != nil {
 		return fmt.Errorf("reading the witness's answer: %w", err)
 	}
 	if err := replaceFile(w.dir, FileCosig, cosigned); err != nil {
 		return w.fail(fmt.Errorf("keeping cosignature: %w", err))
 	}
-	n.cosigned = n.signed
+	w.delivery.cosigned = cp.size
 	return nil
 }
 
 // checkCosigned accepts only the submitted note with a signature added; if the
 // witness's key is known, its.
-func (w *Writer) checkCosigned(cosigned []byte) error {
+func (w *Writer) checkCosigned(cp signedNote, cosigned []byte) error {
+	if !bytes.Equal(checkpointOf(cosigned), cp.note) {
+		return errors.New("it is not the checkpoint that was submitted")
+	}
 	if w.opt.WitnessKey != "" {
-		c, _, err := openCheckpoint(cosigned, w.opt.Session.ID, w.opt.VerifierKey, w.opt.WitnessKey)
-		if err == nil && c.Size != w.notary.signed {
-			err = fmt.Errorf("it cosigned %d events instead of %d", c.Size, w.notary.signed)
-		}
+		_, _, err := openCheckpoint(cosigned, w.opt.Session.ID, w.opt.VerifierKey, w.opt.WitnessKey)
 		return err
 	}
 	v, err := newVerifier(w.opt.VerifierKey)
 	if err != nil {
 		return err
 	}
-	got, err := note.Open(cosigned, note.VerifierList(v))
-	if err != nil {
-		return err
+	n, err := note.Open(cosigned, note.VerifierList(v))
+	if err == nil && len(n.UnverifiedSigs) == 0 {
+		err = errors.New("it is not cosigned")
 	}
-	sent, err := note.Open(w.notary.note, note.VerifierList(v))
-	if err != nil {
-		return err
-	}
-	if got.Text != sent.Text || len(got.UnverifiedSigs) == 0 {
-		return errors.New("it is not the checkpoint that was submitted, cosigned")
-	}
-	return nil
+	return err
 }
 
-// upload sends what the checkpoint covers and the server does not have. The
-// checkpoint itself goes to the witness only, which keeps what it cosigns.
-func (w *Writer) upload(ctx context.Context) error {
-	n := &w.notary
+// upload sends the first size bytes of events.jsonl, as far as the server does
+// not have them. The checkpoint itself goes to the witness only, which keeps
+// what it cosigns.
+func (w *Writer) upload(ctx context.Context, size int64) error {
+	d := &w.delivery
 	if w.opt.Upload == nil {
 		return nil
 	}
-	if !n.sentHead {
+	if !d.sentHead {
 		head, err := os.ReadFile(filepath.Join(w.dir, FileSession))
 		if err == nil {
 			err = w.opt.Upload(ctx, FileSession, 0, head)
@@ -170,18 +190,18 @@ func (w *Writer) upload(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		n.sentHead = true
+		d.sentHead = true
 	}
-	buf := make([]byte, min(uploadChunk, n.bytes-n.sentBytes))
-	for n.sentBytes < n.bytes {
-		part := buf[:min(int64(len(buf)), n.bytes-n.sentBytes)]
-		if _, err := w.file.ReadAt(part, n.sentBytes); err != nil {
+	buf := make([]byte, max(0, min(uploadChunk, size-d.sentBytes)))
+	for d.sentBytes < size {
+		part := buf[:min(int64(len(buf)), size-d.sentBytes)]
+		if _, err := w.file.ReadAt(part, d.sentBytes); err != nil {
 			return err
 		}
-		if err := w.opt.Upload(ctx, FileEvents, n.sentBytes, part); err != nil {
+		if err := w.opt.Upload(ctx, FileEvents, d.sentBytes, part); err != nil {
 			return err
 		}
-		n.sentBytes += int64(len(part))
+		d.sentBytes += int64(len(part))
 	}
 	return nil
 }

@@ -68,11 +68,10 @@ func recoverDir(ctx context.Context, dir string, opt Options) (rec Recovery, err
 		rec.Sealed = true
 	} else {
 		// Nothing to write: what is there is sent as it is.
-		n := &w.notary
-		n.note, n.signed, n.bytes = l.checkpoint, l.report.Events, l.report.Size
+		w.signed = signedNote{l.checkpoint, l.report.Events, l.report.Size}
 		w.opt.VerifierKey = l.sealedBy()
 		if len(l.report.Cosigned) > 0 {
-			n.cosigned = l.report.Cosigned[0].Size
+			w.delivery.cosigned = l.report.Cosigned[0].Size
 		}
 	}
 	rec.Events = w.tree.size

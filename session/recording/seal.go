@@ -32,15 +32,15 @@ func (w *Writer) seal(ctx context.Context) error {
 	return nil
 }
 
-// stop lets the committer finish what is queued, and ends both goroutines.
+// stop lets the committer finish what is queued, and ends all goroutines.
 func (w *Writer) stop() {
 	w.mu.Lock()
 	w.closed = true
 	w.mu.Unlock()
 	close(w.quit)
 	<-w.done
-	w.stopNotary()
-	<-w.notaryDone
+	w.stopLoops()
+	w.loops.Wait()
 }
 
 // finish writes the last event, unless there is one, and the final checkpoint.

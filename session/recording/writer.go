@@ -61,9 +61,10 @@ type Writer struct {
 	quit chan struct{} // closed by Seal: commit what is queued and stop
 	done chan struct{} // closed when the committer has stopped
 
-	stopNotary context.CancelFunc
-	notaryDone chan struct{}
-	failed     chan struct{} // closed with the first failed write
+	send      chan struct{} // tells the delivery that a checkpoint was signed; capacity 1
+	stopLoops context.CancelFunc
+	loops     sync.WaitGroup // notary and delivery
+	failed    chan struct{}  // closed with the first failed write
 
 	mu     sync.Mutex
 	queue  []*entry
@@ -76,7 +77,9 @@ type Writer struct {
 	last tlog.Hash
 	size int64 // durable bytes of events.jsonl
 
-	notary notary // of the notary goroutine; of Seal once that has stopped
+	signed signedNote // the last checkpoint; changed by signCheckpoint alone
+
+	delivery delivery // not guarded by mu, see there
 
 	sealOnce sync.Once
 	sealErr  error
@@ -165,16 +168,18 @@ func newWriter(dir string, opt Options, f eventFile) *Writer {
 	return &Writer{
 		opt: opt, dir: dir, log: opt.Logger, file: f,
 		wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
-		notaryDone: make(chan struct{}), failed: make(chan struct{}),
+		send: make(chan struct{}, 1), failed: make(chan struct{}),
 	}
 }
 
-// start runs the committer and the notary; Seal stops both.
+// start runs committer, notary and delivery; Seal stops them.
 func (w *Writer) start() {
 	ctx, stop := context.WithCancel(context.Background())
-	w.stopNotary = stop
+	w.stopLoops = stop
 	go w.commitLoop()
+	w.loops.Add(2)
 	go w.notaryLoop(ctx)
+	go w.deliveryLoop(ctx)
 }
 
 func (o Options) withDefaults() (Options, error) {

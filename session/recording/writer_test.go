@@ -283,6 +283,35 @@ func TestServerAway(t *testing.T) {
 	})
 }
 
+// TestHangingServer: a server that does not answer holds up neither events nor
+// signatures.
+func TestHangingServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, func(o *Options) {
+			o.Interval = time.Second
+			o.Witness = func(ctx context.Context, _ []byte) ([]byte, error) {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+		})
+		for range 5 {
+			f.append(t, 1)
+			time.Sleep(time.Second + time.Millisecond)
+			synctest.Wait()
+			if rep, err := Verify(f.dir, VerifyOptions{}); err != nil || rep.Tail != 0 {
+				t.Fatalf("%+v, %v", rep, err)
+			}
+		}
+		began := time.Now()
+		if err := f.Seal(context.Background()); !errors.Is(err, ErrPending) {
+			t.Errorf("Seal: %v, want ErrPending", err)
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("Seal took %v", took)
+		}
+	})
+}
+
 func TestSealWithoutServerIsPendingAndRecoverDelivers(t *testing.T) {
 	f := newFixture(t)
 	f.append(t, 3)
