@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"slices"
@@ -21,7 +22,7 @@ func detectorOf(word string) detector {
 	case "card":
 		return isCard
 	case "email":
-		return func(s string) bool { return isEmail([]byte(s)) }
+		return func(s string) bool { return strings.IndexByte(s, '@') > 0 && isEmail([]byte(s)) }
 	case "iban":
 		return isIBAN
 	case "jwt":
@@ -51,77 +52,108 @@ const (
 // classes in clear, Ruling.Clear, are left alone. Of several classes the
 // strictest mask counts.
 func (b *Bundle) DetectColumn(sample []string, clear ...string) (ColumnMask, bool) {
-	var found ColumnMask
+	looked := make([]*class, 0, len(b.classes.sorted))
 	for _, c := range b.classes.sorted {
-		if c.detect == nil || slices.Contains(clear, c.name) {
+		if c.detect != nil && !slices.Contains(clear, c.name) {
+			looked = append(looked, c)
+		}
+	}
+	hits := make([]int, len(looked))
+	seen := 0
+	var buf [detectWords + 1]string
+	for _, v := range sample {
+		if v == "" {
 			continue
 		}
-		hits, seen := 0, 0
-		for _, v := range sample {
-			if v == "" {
-				continue
-			}
-			seen++
-			if within(v, c.detect) {
-				hits++
+		seen++
+		words := wordsOf(buf[:0], v)
+		for i, c := range looked {
+			if slices.ContainsFunc(words, c.detect) {
+				hits[i]++
 			}
 		}
-		if hits > 0 && hits*detectShare >= seen {
+	}
+	var found ColumnMask
+	for i, c := range looked {
+		if hits[i] > 0 && hits[i]*detectShare >= seen {
 			found = strictest(found, c.columnMask(true))
 		}
 	}
 	return found, found.Hides()
 }
 
-// within reports whether the value, or a word of it, is a hit.
-func within(value string, is detector) bool {
+// wordsOf appends what of a value detectors look at: the value as a whole, and
+// its words, without the punctuation of a sentence around them.
+func wordsOf(dst []string, value string) []string {
 	if len(value) > detectBytes {
 		value = value[:detectBytes]
 	}
 	value = strings.TrimSpace(value)
-	if is(value) {
+	dst = append(dst, value)
+	start := 0
+	for i := 0; i <= len(value) && len(dst) <= detectWords; i++ {
+		if i < len(value) && !separates(value[i]) {
+			continue
+		}
+		word := value[start:i]
+		start = i + 1
+		for len(word) > 0 && strings.IndexByte(".!?", word[len(word)-1]) >= 0 {
+			word = word[:len(word)-1]
+		}
+		if word != "" && len(word) < len(value) {
+			dst = append(dst, word)
+		}
+	}
+	return dst
+}
+
+func separates(c byte) bool {
+	switch c {
+	case ',', ';', ':', '"', '\'', '<', '>', '(', ')', '[', ']', '{', '}', '|', '=':
 		return true
 	}
-	words := 0
-	for word := range strings.FieldsFuncSeq(value, func(r rune) bool {
-		return r <= ' ' || strings.ContainsRune(`,;:"'<>()[]{}|=`, r)
-	}) {
-		if words++; words > detectWords {
-			return false
-		}
-		if is(strings.TrimRight(word, ".!?")) {
-			return true
-		}
-	}
-	return false
+	return c <= ' '
 }
 
 // isEmail reports whether s is one e-mail address: a dot-atom, @, and a host
 // name of at least two labels that ends in letters (RFC 5321, without quoted
 // local parts and address literals).
 func isEmail(s []byte) bool {
-	at := slices.Index(s, '@')
+	at := bytes.IndexByte(s, '@')
 	if at < 1 || at > 64 || len(s)-at-1 > 253 {
 		return false
 	}
 	for i, c := range s[:at] {
-		if c == '.' && (i == 0 || i == at-1 || s[i-1] == '.') || c != '.' && !isAlnum(c) && !slices.Contains([]byte("!#$%&'*+/=?^_`{|}~-"), c) {
-			return false
-		}
-	}
-	labels, last := 0, ""
-	for label := range strings.SplitSeq(string(s[at+1:]), ".") {
-		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
-			return false
-		}
-		for i := range len(label) {
-			if !isAlnum(label[i]) && label[i] != '-' {
+		switch {
+		case isAlnum(c):
+		case c == '.':
+			if i == 0 || i == at-1 || s[i-1] == '.' {
 				return false
 			}
+		case strings.IndexByte("!#$%&'*+/=?^_`{|}~-", c) < 0:
+			return false
 		}
-		labels, last = labels+1, label
 	}
-	return labels >= 2 && len(last) >= 2 && strings.Trim(strings.ToLower(last), "abcdefghijklmnopqrstuvwxyz") == ""
+	labels, start := 0, at+1
+	for i := start; i <= len(s); i++ {
+		switch {
+		case i == len(s), s[i] == '.':
+			if n := i - start; n == 0 || n > 63 || s[start] == '-' || s[i-1] == '-' {
+				return false
+			}
+			if labels++; i < len(s) {
+				start = i + 1
+			}
+		case !isAlnum(s[i]) && s[i] != '-':
+			return false
+		}
+	}
+	for _, c := range s[start:] {
+		if isDigit(c) || c == '-' {
+			return false
+		}
+	}
+	return labels >= 2 && len(s)-start >= 2
 }
 
 func isAlnum(c byte) bool { return isDigit(c) || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"encoding/base64"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -60,6 +61,7 @@ func TestDetectColumn(t *testing.T) {
 		{"a tenth", fill(9, "hello", "ana@example.com"), nil, ColumnMask{"pii.email", MaskKeepDomain}},
 		{"less than a tenth", fill(10, "hello", "ana@example.com"), nil, ColumnMask{}},
 		{"empty values do not count", append(fill(9, "hello", "ana@example.com"), fill(50, "")...), nil, ColumnMask{"pii.email", MaskKeepDomain}},
+		{"at the end of a long text", []string{strings.Repeat("a b ", 20) + "ana@example.com."}, nil, ColumnMask{"pii.email", MaskKeepDomain}},
 		{"inside a text", []string{"write to <ana@example.com>, please."}, nil, ColumnMask{"pii.email", MaskKeepDomain}},
 		{"two classes: the strictest", []string{"ana@example.com", "123-45-6789"}, nil, ColumnMask{"pii.ssn", MaskRedact}},
 		{"read in clear", []string{"ana@example.com"}, []string{"pii.email"}, ColumnMask{}},
@@ -80,7 +82,7 @@ func FuzzDetect(f *testing.F) {
 	f.Fuzz(func(t *testing.T, v string) {
 		for word := range strings.SplitSeq(detectorWords, ", ") {
 			is := detectorOf(word)
-			if is(v) && !within(v, is) && strings.TrimSpace(v) == v && len(v) <= detectBytes {
+			if is(v) && !slices.ContainsFunc(wordsOf(nil, v), is) && strings.TrimSpace(v) == v && len(v) <= detectBytes {
 				t.Errorf("%s: found whole but not within %q", word, v)
 			}
 		}
