@@ -86,17 +86,20 @@ func (a *App) await(ctx context.Context, desk session.Desk, req session.Request,
 		case err == nil:
 			progress.note("")
 		}
-		select {
-		case <-tick.C:
-			progress.show(a.Now())
-			continue
-		case <-poll.C:
-		case _, ok := <-events:
-			if !ok {
-				events = nil // polling goes on
+		for changed := false; !changed; {
+			select {
+			case <-tick.C:
+				progress.show(a.Now())
+			case <-poll.C:
+				changed = true
+			case _, ok := <-events:
+				if !ok {
+					events = nil // polling goes on
+				}
+				changed = ok
+			case <-waitCtx.Done():
+				return a.gaveUp(ctx, desk, req, o)
 			}
-		case <-waitCtx.Done():
-			return a.gaveUp(ctx, desk, req, o)
 		}
 	}
 }
