@@ -85,7 +85,7 @@ the credentials: back it up, and keep it apart from the database's backup.`,
 	f.StringVar(&flags.PublicURL, "public-url", "", "how clients reach the server; needed unless it listens on loopback")
 	f.StringVar(&flags.TLSCert, "tls-cert", "", "certificate chain, PEM")
 	f.StringVar(&flags.TLSKey, "tls-key", "", "private key file of the certificate, PEM")
-	f.StringVar(&flags.Policy, "policy", "", "folder of the policy bundle (default the one shipped with jit)")
+	f.StringVar(&flags.Policy, "policy", "", "folder of the policy bundle to make active (default the last active one, at first the one shipped with jit)")
 	f.StringVar(&flags.SecretsURL, "secrets-url", "", "keeper that seals credentials (default the key file in the data folder)")
 	f.BoolVar(&flags.BehindProxy, "behind-proxy", false, "a proxy in front terminates TLS and checks the host name")
 	return c
@@ -195,7 +195,7 @@ func (a *App) serve(ctx context.Context, o serverOptions) error {
 		level = slog.LevelDebug
 	}
 	logger := slog.New(slog.NewJSONHandler(a.Err, &slog.HandlerOptions{Level: level}))
-	bundle := policy.Default()
+	var bundle *policy.Bundle // nil: the active one stays
 	if o.Policy != "" {
 		b, err := policy.Load(os.DirFS(o.Policy))
 		if err != nil {

@@ -2,6 +2,8 @@ package approval
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 
 	"github.com/jit-access/jit/policy"
@@ -9,6 +11,21 @@ import (
 )
 
 const settingPolicy = "policy"
+
+// start settles which bundle is active: the configured one; without one, the
+// one that was active before, which may have been pushed; at the very first
+// start, the one that is shipped.
+func (s *Store) start(ctx context.Context) error {
+	b := s.cfg.Policy
+	if b == nil {
+		_, err := s.activeBundle(ctx, s.db.read)
+		if !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		b = policy.Default()
+	}
+	return s.activate(ctx, systemCaller, b)
+}
 
 // activate stores b and makes it the bundle of all new decisions. Running
 // sessions keep the one they were opened with.
@@ -49,6 +66,11 @@ func (s *Store) activeBundle(ctx context.Context, q querier) (*policy.Bundle, er
 	if err := q.QueryRowContext(ctx, `SELECT value FROM settings WHERE name = $1`, settingPolicy).Scan(&digest); err != nil {
 		return nil, fmt.Errorf("finding the active policy: %w", err)
 	}
+	return s.bundle(ctx, q, digest)
+}
+
+// bundle is the stored bundle with the given digest.
+func (s *Store) bundle(ctx context.Context, q querier, digest string) (*policy.Bundle, error) {
 	s.mu.Lock()
 	b, ok := s.bundles[digest]
 	s.mu.Unlock()

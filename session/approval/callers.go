@@ -2,10 +2,12 @@ package approval
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/jit-access/jit/session"
 	"github.com/jit-access/jit/session/secret"
@@ -39,11 +41,26 @@ func (s *Store) brokerCaller(ctx context.Context, token secret.Text) (Caller, er
 	return Caller{Principal: d.Principal.principal(), Session: id}, nil
 }
 
+// seenEvery is how exact last_seen is: a write for every call would be a sync
+// for every call.
+const seenEvery = time.Minute
+
 // sawPrincipal keeps who was here, for the audit's readers: ids alone say
 // little years later.
 func (s *Store) sawPrincipal(ctx context.Context, p session.Principal) error {
-	now := micros(s.now())
-	_, err := s.db.write.ExecContext(ctx, `INSERT INTO principals (id, issuer, subject, email, first_seen, last_seen) VALUES ($1, $2, $3, $4, $5, $5)
-		ON CONFLICT (id) DO UPDATE SET email = excluded.email, last_seen = excluded.last_seen`, p.ID(), p.Issuer, p.Subject, p.Email, now)
+	now := s.now()
+	var (
+		email string
+		last  int64
+	)
+	err := s.db.read.QueryRowContext(ctx, `SELECT email, last_seen FROM principals WHERE id = $1`, p.ID()).Scan(&email, &last)
+	if err == nil && email == p.Email && now.Sub(fromMicros(last)) < seenEvery {
+		return nil
+	}
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	_, err = s.db.write.ExecContext(ctx, `INSERT INTO principals (id, issuer, subject, email, first_seen, last_seen) VALUES ($1, $2, $3, $4, $5, $5)
+		ON CONFLICT (id) DO UPDATE SET email = excluded.email, last_seen = excluded.last_seen`, p.ID(), p.Issuer, p.Subject, p.Email, micros(now))
 	return err
 }

@@ -15,6 +15,8 @@
 //     redeemers or openers exactly one has effect, on SQLite and on PostgreSQL.
 //  3. The requester never decides on their own request. A reviewer must satisfy
 //     the policy bundle and, if the request names groups, be in one of them.
+//     A statement is looked at again by the server itself (recheck.go): a broker
+//     that was tampered with cannot lower what its text asks for.
 //  4. A credential enters and never leaves: no call returns it, and on disk it
 //     is sealed under a key that is not in the database. Upstream tokens are
 //     sealed alike; the master token never leaves the server.

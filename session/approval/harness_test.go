@@ -21,6 +21,7 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 
 	"github.com/jit-access/jit/policy"
+	"github.com/jit-access/jit/policy/sql"
 	"github.com/jit-access/jit/session"
 	"github.com/jit-access/jit/session/recording"
 	"github.com/jit-access/jit/session/secret"
@@ -428,10 +429,14 @@ func openSessionFor(t *testing.T, w *world, s side, p session.Principal) session
 }
 
 func heldCase(o session.Opened, text string) session.Submission {
+	shape, err := sql.Shape(text)
+	if err != nil || shape == "" {
+		shape = text
+	}
 	return session.Submission{
 		Kind: session.RequestStatement, Rule: "writes", RuleText: "Writes need a person.", Approvals: 1,
 		Case: session.Case{
-			SessionID: o.Session.ID, Canonical: text, Shape: "DELETE FROM T WHERE ID = ?", Kinds: []string{"DELETE"},
+			SessionID: o.Session.ID, Canonical: text, Shape: shape, Kinds: []string{"DELETE"},
 			Role: "ANALYST", Warehouse: "WH", Policy: o.Session.PolicyDigest,
 		},
 	}

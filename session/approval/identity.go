@@ -28,7 +28,13 @@ type identities struct {
 
 	mu       sync.Mutex
 	verifier *oidc.IDTokenVerifier
+	failed   error // of the last discovery
+	failedAt time.Time
 }
+
+// discoveryPause keeps callers from queueing up behind an identity provider
+// that is down: for so long they get the last failure at once.
+const discoveryPause = time.Second
 
 // discovered returns the verifier, discovering the issuer if need be.
 func (i *identities) discovered(ctx context.Context) (*oidc.IDTokenVerifier, error) {
@@ -37,12 +43,16 @@ func (i *identities) discovered(ctx context.Context) (*oidc.IDTokenVerifier, err
 	if i.verifier != nil {
 		return i.verifier, nil
 	}
+	if i.failed != nil && time.Since(i.failedAt) < discoveryPause {
+		return nil, i.failed
+	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	// The provider keeps the context for its key set: it must not be ours.
 	p, err := oidc.NewProvider(oidc.ClientContext(context.WithoutCancel(ctx), &http.Client{Transport: i.hc.Transport, Timeout: 10 * time.Second}), i.issuer)
 	if err != nil {
-		return nil, fmt.Errorf("discovering the issuer %s: %w", i.issuer, err)
+		i.failed, i.failedAt = fmt.Errorf("discovering the issuer %s: %w", i.issuer, err), time.Now()
+		return nil, i.failed
 	}
 	// The audience is checked below, against a list.
 	i.verifier = p.Verifier(&oidc.Config{SkipClientIDCheck: true, Now: i.now})

@@ -94,9 +94,10 @@ func (s *Store) submitStatement(ctx context.Context, c *change, sub session.Subm
 	if err != nil {
 		return session.Request{}, err
 	}
-	if cs.Policy != ses.PolicyDigest {
-		return session.Request{}, session.Refuse(session.ErrInvalid, "The statement was judged by another policy bundle than the session's.")
+	if sub, err = s.recheck(ctx, c, ses, sub); err != nil {
+		return session.Request{}, err
 	}
+	cs = sub.Case
 	if r, err := s.liveRequest(ctx, c, cs); err == nil || !errors.Is(err, session.ErrNotFound) {
 		return r, err
 	}

@@ -62,13 +62,15 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// StoreConfig is what a Store is made of. Dir and Policy are needed.
+// StoreConfig is what a Store is made of. Dir is needed.
 type StoreConfig struct {
-	Dir        string         // database, sealing key and recordings; made with mode 0700
-	SecretsURL string         // gocloud.dev/secrets keeper; empty = a key file in Dir
-	Policy     *policy.Bundle // becomes the active bundle
-	AdminGroup string         // may manage connections and policy; default "jit-admins"
-	Snowflake  *http.Client   // for upstream calls; nil = a client of its own
+	Dir        string // database, sealing key and recordings; made with mode 0700
+	SecretsURL string // gocloud.dev/secrets keeper; empty = a key file in Dir
+	// Policy becomes the active bundle. nil: the one that was active stays, at
+	// the first start policy.Default().
+	Policy     *policy.Bundle
+	AdminGroup string       // may manage connections and policy; default "jit-admins"
+	Snowflake  *http.Client // for upstream calls; nil = a client of its own
 	Limits     Limits
 	Now        func() time.Time // nil = time.Now
 	Logger     *slog.Logger     // nil = discard
@@ -96,9 +98,6 @@ type Store struct {
 
 // NewStore opens, or creates, the store in cfg.Dir.
 func NewStore(cfg StoreConfig) (*Store, error) {
-	if cfg.Policy == nil {
-		return nil, errors.New("opening the store: there is no policy bundle; without one nothing can be decided")
-	}
 	if cfg.Dir == "" {
 		return nil, errors.New("opening the store: there is no data folder")
 	}
@@ -116,7 +115,7 @@ func NewStore(cfg StoreConfig) (*Store, error) {
 		cfg: cfg, log: cfg.Logger, hc: cfg.Snowflake,
 		notifier: newNotifier(),
 		closing:  make(chan struct{}, 1),
-		bundles:  map[string]*policy.Bundle{cfg.Policy.Digest(): cfg.Policy},
+		bundles:  map[string]*policy.Bundle{},
 	}
 	if s.hc == nil {
 		s.hc = &http.Client{Transport: &http.Transport{
@@ -136,13 +135,7 @@ func (s *Store) open(ctx context.Context) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("making the data folder: %w", err)
 	}
-	fi, err := os.Stat(dir)
-	if err != nil {
-		return fmt.Errorf("looking at the data folder: %w", err)
-	}
-	if err := checkPrivate(dir, fi); err != nil {
-		return err
-	}
+	var err error
 	if s.keeper, err = openKeeper(ctx, dir, s.cfg.SecretsURL); err != nil {
 		return err
 	}
@@ -156,7 +149,7 @@ func (s *Store) open(ctx context.Context) error {
 	if s.db, err = openSQLite(ctx, filepath.Join(dir, "jit.db")); err != nil {
 		return err
 	}
-	if err := s.activate(ctx, systemCaller, s.cfg.Policy); err != nil {
+	if err := s.start(ctx); err != nil {
 		return err
 	}
 	return s.loadWitness(ctx)
