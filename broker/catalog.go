@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -22,6 +23,7 @@ const (
 	catalogSize    = 4096
 	catalogTimeout = 10 * time.Second
 	catalogLife    = 2 * time.Minute // others may change objects meanwhile
+	absentLife     = 5 * time.Second
 )
 
 // catalogCache is what one upstream session has learnt about relations. It is
@@ -41,8 +43,34 @@ type catalogCache struct {
 type learnt struct {
 	relation sql.Relation
 	known    bool // false: asked for, and not to be had
+	absent   bool // Snowflake says there is none, or none for this role
 	at       time.Time
 }
+
+// absent names a relation that a lone query or write reads and that does not
+// exist: the statement can only fail. In a batch an earlier statement could
+// create it.
+func (c *catalogCache) absent(a *sql.Analysis) (string, bool) {
+	if len(a.Statements) != 1 {
+		return "", false
+	}
+	switch a.Statements[0].Category {
+	case sql.CategoryQuery, sql.CategoryWrite:
+	default:
+		return "", false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, name := range a.Missing {
+		if e, ok := c.relations[name]; ok && e.absent {
+			return name.String(), true
+		}
+	}
+	return "", false
+}
+
+// errAbsent reports that Snowflake knows no such object.
+var errAbsent = errors.New("no such object")
 
 // Relation implements sql.Catalog.
 func (c *catalogCache) Relation(name sql.ObjectName) (sql.Relation, bool) {
@@ -59,7 +87,11 @@ func (c *catalogCache) asked(name sql.ObjectName) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e, ok := c.relations[name]
-	return ok && time.Since(e.at) <= catalogLife
+	life := catalogLife
+	if !e.known {
+		life = absentLife // it may have been created, or granted
+	}
+	return ok && time.Since(e.at) <= life
 }
 
 func (c *catalogCache) put(name sql.ObjectName, e learnt) {
@@ -105,7 +137,7 @@ func (b *Broker) fetchMissing(ctx context.Context, l *login, missing []sql.Objec
 					return nil // ran out of time: not the relation's fault
 				}
 			}
-			l.catalog.put(name, learnt{relation, err == nil, time.Now()})
+			l.catalog.put(name, learnt{relation, err == nil, errors.Is(err, errAbsent), time.Now()})
 			mu.Lock()
 			any = any || err == nil
 			mu.Unlock()
@@ -179,6 +211,9 @@ func (b *Broker) metadata(ctx context.Context, l *login, text string, describe b
 	}
 	if rep, err = b.follow333(ctx, l, rep, func(string) {}); err != nil {
 		return nil, nil, err
+	}
+	if rep.code == "002003" || rep.code == "002043" {
+		return nil, nil, errAbsent
 	}
 	if !rep.success {
 		return nil, nil, fmt.Errorf("%w: code %s", errUpstream, rep.code)

@@ -228,6 +228,26 @@ func TestDriverViewsAreSeenThrough(t *testing.T) {
 	}
 }
 
+func TestDriverMissingTable(t *testing.T) {
+	d := drive(t, sandbox.Options{})
+	_, err := rows(t, d.db, t.Context(), "select * from NO_SUCH_TABLE")
+	var sfErr *sf.SnowflakeError
+	if !errors.As(err, &sfErr) || sfErr.Number != 2003 || !strings.Contains(sfErr.Message, "does not exist") || len(d.desk.order) != 0 {
+		t.Fatalf("got %v, %d requests", err, len(d.desk.order))
+	}
+	if _, err := d.direct.ExecContext(t.Context(), "create table NO_SUCH_TABLE (A NUMBER)"); err != nil {
+		t.Fatal(err)
+	}
+	d.b.mu.Lock()
+	for l := range d.b.logins {
+		l.catalog.clear()
+	}
+	d.b.mu.Unlock()
+	if _, err := rows(t, d.db, t.Context(), "select * from NO_SUCH_TABLE"); err != nil {
+		t.Errorf("after it was created: %v", err)
+	}
+}
+
 func TestDriverHold(t *testing.T) {
 	d := drive(t, sandbox.Options{})
 	run := func(text string) <-chan error {

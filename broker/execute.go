@@ -23,6 +23,11 @@ import (
 var faultCount = fault{"JIT-2009", "STATEMENT_COUNT", "000008", "0A000", notRun,
 	"set MULTI_STATEMENT_COUNT to the number of statements, or send them one by one.", false}
 
+// faultMissing is Snowflake's own answer to a name nothing has, given before
+// anyone is asked to approve what could only fail.
+var faultMissing = fault{"JIT-2010", "OBJECT_MISSING", "002003", "42S02", notRun,
+	"check the name, the current database and schema, and the role; then send the corrected statement.", false}
+
 // judgeAttempts bounds how often a statement is judged anew because others
 // changed the session's context meanwhile.
 const judgeAttempts = 5
@@ -88,6 +93,9 @@ func (b *Broker) perform(ctx context.Context, l *login, s *statement, j *judgeme
 	}
 	if ref := readsStoredResult(j.analysis.Statements); ref != nil {
 		return b.refused(ctx, s, ref)
+	}
+	if name, ok := l.catalog.absent(j.analysis); ok && j.ruling.Verdict != policy.Deny {
+		return b.refused(ctx, s, faultMissing.refuse("SQL compilation error: Object '"+name+"' does not exist or not authorized"))
 	}
 	switch {
 	case j.ruling.Verdict == policy.Allow:

@@ -51,6 +51,8 @@ type login struct {
 	statements map[string]*statement // by client request id
 	byID       map[string]statementRef
 	finished   []*statement // in order of completion, for dropping
+	kept       int          // bytes of their outcomes
+	shed       int          // how many of them have been let go of
 	sequence   int64
 	seen       time.Time
 	token      heldToken

@@ -67,6 +67,8 @@ func (b *Broker) start(l *login, s *statement) {
 		defer unlink()
 		defer cancel(nil)
 		out := b.execute(ctx, l, s)
+		s.req, s.params = snowflake.QueryRequest{}, nil // binds are large
+		l.keep(len(out.body))
 		s.settle(out)
 		l.settled(s)
 	})
@@ -77,18 +79,23 @@ func (b *Broker) await(w http.ResponseWriter, r *http.Request, l *login, s *stat
 	s.park()
 	defer s.leave()
 	wait, accepted := b.poll, (<-chan struct{})(nil)
-	if s.req.Async && r.Method == http.MethodPost {
+	detached := s.async && r.Method == http.MethodPost
+	if detached {
 		wait, accepted = b.asyncPoll, s.accepted
 	}
 	t := time.NewTimer(wait)
 	defer t.Stop()
 	select {
 	case <-s.done:
+		if detached {
+			b.answerAccepted(w, r, l, s)
+			return
+		}
 		b.answer(w, r, l, s, -1)
 	case <-accepted:
 		b.answerAccepted(w, r, l, s)
 	case <-t.C:
-		if s.req.Async && r.Method == http.MethodPost {
+		if detached {
 			writeAnswer(w, snowflake.AppendInProgress(nil, snowflake.CodeInProgressAsync, s.id))
 			return
 		}
@@ -126,19 +133,11 @@ func (b *Broker) answer(w http.ResponseWriter, r *http.Request, l *login, s *sta
 		writeAnswer(w, out.refusal.envelope())
 	case child < 0 && out.body != nil:
 		writeAnswer(w, out.body)
-		s.shed()
+		if n := s.drop(keepBodyBytes); n > 0 {
+			l.keep(-n)
+		}
 	default:
 		b.answerAgain(w, r, l, s, child)
-	}
-}
-
-// shed drops a large result once it was written; whoever asks again gets it
-// from Snowflake by query id, under the same plan.
-func (s *statement) shed() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.out.success && s.queryID != "" && len(s.out.body) > keepBodyBytes {
-		s.out.body = nil
 	}
 }
 

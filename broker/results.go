@@ -427,7 +427,7 @@ func (b *Broker) adopt(l *login, s *statement, plans planSet, rep *reply, queryI
 	}
 	ids, _ := data.Text("resultIds")
 	if ids == "" {
-		if len(plans.statements) > 1 && !s.req.DescribeOnly {
+		if len(plans.statements) > 1 && !s.describe {
 			return withheld("the batch came back without its children")
 		}
 		return nil

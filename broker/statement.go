@@ -20,6 +20,7 @@ const (
 	rememberMost  = 20000     // per login; beyond it the oldest finished ones go
 	runningMost   = 256       // per login
 	keepBodyBytes = 256 << 10 // a larger result is fetched again by id
+	keepAllBytes  = 32 << 20  // per login; beyond it the oldest are fetched again
 )
 
 // The causes that end a statement's context.
@@ -40,14 +41,16 @@ const (
 
 // statement is one logical request of a driver, however often it is sent.
 type statement struct {
-	id      string // minted here: the recording's id and the provisional query id
-	hash    [sha256.Size]byte
-	req     snowflake.QueryRequest
-	params  snowflake.Object // of req, filtered
-	atLogin bool             // a step of setting up a connection
-	upID    string           // the upstream request id
-	arrived time.Time
-	cancel  context.CancelCauseFunc
+	id       string // minted here: the recording's id and the provisional query id
+	hash     [sha256.Size]byte
+	req      snowflake.QueryRequest // of the statement's own goroutine, emptied at the end
+	params   snowflake.Object       // of req, filtered
+	async    bool                   // the driver asked for asyncExec
+	describe bool                   // the driver asked for a description only
+	atLogin  bool                   // a step of setting up a connection
+	upID     string                 // the upstream request id
+	arrived  time.Time
+	cancel   context.CancelCauseFunc
 
 	accepted chan struct{} // closed once an upstream query id is known
 	done     chan struct{} // closed once out is set
@@ -79,7 +82,7 @@ type statementRef struct {
 }
 
 func newStatement(id string, req snowflake.QueryRequest) *statement {
-	return &statement{id: id, req: req, arrived: time.Now(), watched: time.Now(), cancel: func(error) {},
+	return &statement{id: id, req: req, async: req.Async, describe: req.DescribeOnly, arrived: time.Now(), watched: time.Now(), cancel: func(error) {},
 		accepted: make(chan struct{}), done: make(chan struct{})}
 }
 
@@ -134,9 +137,33 @@ func (l *login) settled(s *statement) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.finished = append(l.finished, s)
-	if len(l.finished) > rememberMost {
-		l.forget(1)
+	for l.kept > keepAllBytes && l.shed < len(l.finished)-1 {
+		l.kept -= l.finished[l.shed].drop(0)
+		l.shed++
 	}
+	if len(l.finished) > rememberMost {
+		l.forget(rememberMost / 16) // a few at a time: it walks the tables
+	}
+}
+
+// size is how much of the outcome is kept.
+func (s *statement) size() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.out.body)
+}
+
+// drop lets go of a result larger than keep that Snowflake can be asked for
+// again, under the same plan. It returns how much that was.
+func (s *statement) drop(keep int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.out.body)
+	if !s.out.success || s.queryID == "" || s.describe || n <= keep {
+		return 0
+	}
+	s.out.body = nil
+	return n
 }
 
 // forgetOld drops outcomes nobody can ask for any more. l.mu is held.
@@ -157,7 +184,9 @@ func (l *login) forget(n int) {
 	old := make(map[*statement]bool, n)
 	for _, s := range l.finished[:n] {
 		old[s] = true
+		l.kept -= s.size()
 	}
+	l.shed = max(0, l.shed-n)
 	l.finished = append(l.finished[:0:0], l.finished[n:]...)
 	for k, s := range l.statements {
 		if old[s] {
@@ -169,6 +198,13 @@ func (l *login) forget(n int) {
 			delete(l.byID, k)
 		}
 	}
+}
+
+// keep accounts for n bytes of outcomes more, or fewer.
+func (l *login) keep(n int) {
+	l.mu.Lock()
+	l.kept += n
+	l.mu.Unlock()
 }
 
 // find looks a query id up among this login's own.

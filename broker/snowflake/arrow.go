@@ -99,6 +99,7 @@ func (b bounded) check(size int) {
 }
 
 func openArrow(r io.Reader, mem bounded) (*ipc.Reader, error) {
+	r = &arrowGuard{r: r, limit: mem.limit}
 	return ipc.NewReader(r, ipc.WithAllocator(mem), ipc.WithMetadataSizeLimit(min(maxArrowMeta, mem.limit)), ipc.WithBodySizeLimit(mem.limit))
 }
 
