@@ -259,6 +259,8 @@ func TestErrors(t *testing.T) {
 		{"select cast('x' as date)", 100040, "22018", "Date 'x'"},
 		{"create table customers (id int)", 2002, "42710", "already exists"},
 		{"create table t (id nosuchtype)", 2040, "42601", "nosuchtype"},
+		{"create table t (t time(12))", 2040, "42601", "time"},
+		{"select 1::number(39,0)", 1003, "42000", ""},
 		{"insert into customers (id) values ('x')", 100038, "22018", "Numeric value"},
 		{"insert into customers (id) values (null)", 100072, "22000", "NULL"},
 		{"drop table nowhere", 2003, "42S02", "NOWHERE"},

@@ -246,6 +246,9 @@ func (t *translator) typeOf(a, b int) colType {
 			return colType{kind: kindText, length: max(1, len([]rune(tok.val)))}
 		case tok.sort == sortNumber && !strings.ContainsAny(tok.val, "eE"):
 			whole, frac, _ := strings.Cut(tok.val, ".")
+			if len(whole)+len(frac) > 38 || len(frac) > 37 {
+				return colType{kind: kindReal}
+			}
 			return fixed(max(1, len(whole)+len(frac)), len(frac))
 		}
 		return colType{}

@@ -220,7 +220,7 @@ func aggregate(fn string, t colType) colType {
 	case "SUM":
 		return fixed(38, t.scale)
 	case "AVG":
-		return fixed(38, t.scale+6)
+		return fixed(38, min(37, t.scale+6))
 	}
 	return t
 }

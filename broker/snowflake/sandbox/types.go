@@ -121,8 +121,27 @@ func (t colType) storage() string {
 }
 
 // parseType reads a type at toks[i]; n is how many tokens it takes, 0 if there
-// is no type.
-func parseType(toks []token, i int) (t colType, n int) {
+// is no type, or one with impossible digits.
+func parseType(toks []token, i int) (colType, int) {
+	t, n := readType(toks, i)
+	switch t.kind {
+	case kindFixed:
+		if t.precision < 1 || t.precision > 38 || t.scale < 0 || t.scale > min(37, t.precision) {
+			return colType{}, 0
+		}
+	case kindTime, kindNTZ, kindLTZ, kindTZ:
+		if t.scale < 0 || t.scale > 9 {
+			return colType{}, 0
+		}
+	case kindText, kindBinary:
+		if t.length < 1 || t.length > maxText {
+			return colType{}, 0
+		}
+	}
+	return t, n
+}
+
+func readType(toks []token, i int) (t colType, n int) {
 	if toks[i].sort != sortWord {
 		return colType{}, 0
 	}

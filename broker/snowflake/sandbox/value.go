@@ -112,16 +112,19 @@ func convert(v any, t colType) (any, error) {
 }
 
 func toNumber(v any, scale int) (any, error) {
-	if n, ok := v.(int64); ok {
-		return n, nil
-	}
 	s := strings.TrimSpace(show(v))
-	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
-		return n, nil
-	}
 	f, err := strconv.ParseFloat(s, 64)
 	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
 		return nil, errValue("100038", "Numeric value", show(v))
+	}
+	if math.Abs(f) >= math.Pow10(38-scale) { // more than 38 digits with the scale
+		return nil, &sqlError{code: "100039", state: "22003", line: -1, pos: -1, message: "Numeric value '" + show(v) + "' is out of range"}
+	}
+	if n, ok := v.(int64); ok {
+		return n, nil
+	}
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+		return n, nil
 	}
 	p := math.Pow10(scale)
 	f = math.Round(f*p) / p
