@@ -77,6 +77,7 @@ type verifyDoc struct {
 	Trusted     bool        `json:"trusted"`
 	Segment     string      `json:"segment,omitempty"` // what was changed
 	Event       *int64      `json:"event,omitempty"`
+	Until       int64       `json:"until,omitempty"` // somewhere from event to it
 	Why         string      `json:"why,omitempty"`
 }
 
@@ -176,7 +177,7 @@ func verifyDocOf(dir string, rep recording.Report, err error) verifyDoc {
 		doc.Why = err.Error()
 		var tamper *recording.TamperError
 		if errors.As(err, &tamper) {
-			doc.Segment, doc.Why = tamper.Segment, tamper.Why
+			doc.Segment, doc.Until, doc.Why = tamper.Segment, tamper.Until, tamper.Why
 			if tamper.Event >= 0 {
 				doc.Event = &tamper.Event
 			}

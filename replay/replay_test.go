@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -277,7 +278,8 @@ func FuzzVisible(f *testing.F) {
 }
 
 // BenchmarkOpen100k opens a recording of 100,000 statements and reads enough
-// for the first screen, as the replay screen does.
+// for the first screen, as the replay screen does; then it reports what the
+// whole of it takes in memory.
 func BenchmarkOpen100k(b *testing.B) {
 	var events []recording.Event
 	for i := range 100_000 {
@@ -290,17 +292,33 @@ func BenchmarkOpen100k(b *testing.B) {
 			recording.Event{Kind: recording.KindResult, Statement: id, Result: &recording.ResultFacts{QueryID: id, Rows: 1, Columns: 3, Bytes: 100, Millis: 5}})
 	}
 	dir := recordBulk(b, events)
+	events = nil
+	heap := func() float64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return float64(m.HeapAlloc) / (1 << 20)
+	}
+	before := heap()
 	for b.Loop() {
 		r, err := Open(dir)
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, err := r.Read(0, 1024); err != nil {
+		if _, err := r.Read(0, 4096); err != nil {
 			b.Fatal(err)
 		}
+		b.StopTimer()
+		x, err := r.Index()
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(heap()-before, "MB-indexed")
+		runtime.KeepAlive(x)
 		if err := r.Close(); err != nil {
 			b.Fatal(err)
 		}
+		b.StartTimer()
 	}
 }
 

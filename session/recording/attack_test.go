@@ -148,52 +148,53 @@ func TestAttacks(t *testing.T) {
 		do      func(m fstest.MapFS)
 		segment string
 		event   int64
+		until   int64 // if the change can only be narrowed down to a range
 	}{
 		{"a letter of a statement", sealed, VerifyOptions{}, func(m fstest.MapFS) {
 			ls := lines(m)
 			ls[4] = bytes.Replace(ls[4], []byte("SELECT * FROM t"), []byte("SELECT * FROM u"), 1)
 			m[FileEvents].Data = join(ls)
-		}, FileEvents, 4},
+		}, FileEvents, 4, 0},
 		{"a letter of the last event", sealed, VerifyOptions{}, func(m fstest.MapFS) {
 			ls := lines(m)
 			ls[11] = bytes.Replace(ls[11], []byte("sealed"), []byte("seaIed"), 1)
 			m[FileEvents].Data = join(ls)
-		}, FileEvents, 0}, // nothing after it names it; the early cosig narrows it, below
+		}, FileEvents, 0, 11}, // nothing after it names it; the early cosig narrows it, below
 		{"a letter of the last event, cosigned early", cosigEarly, trust, func(m fstest.MapFS) {
 			ls := lines(m)
 			ls[11] = bytes.Replace(ls[11], []byte("sealed"), []byte("seaIed"), 1)
 			m[FileEvents].Data = join(ls)
-		}, FileEvents, 7},
+		}, FileEvents, 7, 11},
 		{"an event taken out", sealed, VerifyOptions{}, func(m fstest.MapFS) {
 			ls := lines(m)
 			m[FileEvents].Data = join(append(ls[:5], ls[6:]...))
-		}, FileEvents, 5},
+		}, FileEvents, 5, 0},
 		{"two events swapped", sealed, VerifyOptions{}, func(m fstest.MapFS) {
 			ls := lines(m)
 			ls[5], ls[6] = ls[6], ls[5]
 			m[FileEvents].Data = join(ls)
-		}, FileEvents, 5},
+		}, FileEvents, 5, 0},
 		{"an event twice", sealed, VerifyOptions{}, func(m fstest.MapFS) {
 			ls := lines(m)
 			m[FileEvents].Data = join(append(ls[:6:6], ls[5:]...))
-		}, FileEvents, 6},
+		}, FileEvents, 6, 0},
 		{"the tail dropped", sealed, VerifyOptions{}, func(m fstest.MapFS) {
 			m[FileEvents].Data = join(lines(m)[:9])
-		}, FileEvents, 9},
+		}, FileEvents, 9, 0},
 		{"the last line cut short", sealed, VerifyOptions{}, func(m fstest.MapFS) {
 			d := m[FileEvents].Data
 			m[FileEvents].Data = d[:len(d)-20]
-		}, FileEvents, 11},
+		}, FileEvents, 11, 0},
 		{"the last newline dropped", sealed, VerifyOptions{}, func(m fstest.MapFS) {
 			d := m[FileEvents].Data
 			m[FileEvents].Data = d[:len(d)-1]
-		}, FileEvents, 11},
+		}, FileEvents, 11, 0},
 		{"bytes added after the seal", sealed, VerifyOptions{}, func(m fstest.MapFS) {
 			m[FileEvents].Data = append(m[FileEvents].Data, `{"seq":12`...)
-		}, FileEvents, 12},
+		}, FileEvents, 12, 0},
 		{"an event added after the seal", sealed, VerifyOptions{}, func(m fstest.MapFS) {
 			rechain(t, m, func(es []Event) []Event { return append(es, statement(12)) })
-		}, FileEvents, 12},
+		}, FileEvents, 12, 0},
 		{"a recovery added after the seal", sealed, VerifyOptions{}, func(m fstest.MapFS) {
 			s, v := newKey(t, "recovery")
 			rechain(t, m, func(es []Event) []Event {
@@ -202,40 +203,40 @@ func TestAttacks(t *testing.T) {
 			})
 			m[FileCheckpoint].Data = resign(t, m, s)
 			delete(m, FileCosig)
-		}, FileEvents, 12},
+		}, FileEvents, 12, 0},
 		{"a statement rewritten and the chain repaired", sealed, VerifyOptions{}, func(m fstest.MapFS) {
 			rechain(t, m, func(es []Event) []Event { es[3].SQL.Text = "SELECT 1"; return es })
-		}, FileEvents, 0},
+		}, FileEvents, 0, 11},
 		{"the same after the early cosig", cosigEarly, trust, func(m fstest.MapFS) {
 			rechain(t, m, func(es []Event) []Event { es[8].SQL.Text = "SELECT 1"; return es })
-		}, FileEvents, 7},
+		}, FileEvents, 7, 11},
 		{"session.json rewritten", sealed, VerifyOptions{}, func(m fstest.MapFS) {
 			m[FileSession].Data = bytes.Replace(m[FileSession].Data, []byte("ana@"), []byte("bob@"), 1)
-		}, FileSession, 0},
+		}, FileSession, 0, 0},
 		{"session.json reformatted", sealed, VerifyOptions{}, func(m fstest.MapFS) {
 			m[FileSession].Data = bytes.Replace(m[FileSession].Data, []byte(`":"`), []byte(`": "`), 1)
-		}, FileSession, -1},
+		}, FileSession, -1, 0},
 		{"no checkpoint", sealed, VerifyOptions{}, func(m fstest.MapFS) {
 			delete(m, FileCheckpoint)
 			delete(m, FileCosig)
-		}, FileCheckpoint, -1},
+		}, FileCheckpoint, -1, 0},
 		{"an older checkpoint, with the cosig of the end", sealed, VerifyOptions{}, func(m fstest.MapFS) {
 			m[FileCheckpoint] = early[FileCheckpoint]
-		}, FileCheckpoint, 7},
+		}, FileCheckpoint, 7, 0},
 		{"the checkpoint of another session", sealed, VerifyOptions{}, func(m fstest.MapFS) {
 			m[FileCheckpoint].Data = bytes.Replace(m[FileCheckpoint].Data, []byte("recording/s1"), []byte("recording/s2"), 1)
-		}, FileCheckpoint, -1},
+		}, FileCheckpoint, -1, 0},
 		{"everything rewritten and signed with another key of the same name", sealed, VerifyOptions{}, func(m fstest.MapFS) {
 			s, _ := newKey(t, "session-s1")
 			rechain(t, m, func(es []Event) []Event { es[3].SQL.Text = "SELECT 1"; return es })
 			m[FileCheckpoint].Data = resign(t, m, s)
 			delete(m, FileCosig)
-		}, FileCheckpoint, -1},
+		}, FileCheckpoint, -1, 0},
 		{"everything rewritten, session.json with the attacker's key", sealed, trust, func(m fstest.MapFS) {
 			forge(t, m)
 			delete(m, FileCosig)
-		}, FileCosig, -1},
-		{"the same, keeping the cosig", sealed, trust, func(m fstest.MapFS) { forge(t, m) }, FileCosig, -1},
+		}, FileCosig, -1, 0},
+		{"the same, keeping the cosig", sealed, trust, func(m fstest.MapFS) { forge(t, m) }, FileCosig, -1, 0},
 		{"the same, with a witness of the attacker's", sealed, trust, func(m fstest.MapFS) {
 			forge(t, m)
 			skey, _, err := NewWitnessKey("witness.example")
@@ -254,12 +255,12 @@ func TestAttacks(t *testing.T) {
 			if m[FileCosig].Data, err = note.Sign(&note.Note{Text: u.Note.Text, UnverifiedSigs: u.Note.UnverifiedSigs}, w.key.signer(start)); err != nil {
 				t.Fatal(err)
 			}
-		}, FileCosig, -1},
+		}, FileCosig, -1, 0},
 		{"the same, if the auditor knows the session key", sealed, VerifyOptions{SessionKey: f.opt.VerifierKey}, func(m fstest.MapFS) {
 			forge(t, m)
 			delete(m, FileCosig)
-		}, FileSession, -1},
-		{"no cosig, if the auditor asks for one", sealed, trust, func(m fstest.MapFS) { delete(m, FileCosig) }, FileCosig, -1},
+		}, FileSession, -1, 0},
+		{"no cosig, if the auditor asks for one", sealed, trust, func(m fstest.MapFS) { delete(m, FileCosig) }, FileCosig, -1, 0},
 		{"the time of the cosignature", sealed, trust, func(m fstest.MapFS) {
 			d := m[FileCosig].Data
 			at := bytes.LastIndexByte(d, ' ') + 1
@@ -269,7 +270,7 @@ func TestAttacks(t *testing.T) {
 			}
 			raw[11]++ // the last byte of the time
 			m[FileCosig].Data = append(d[:at:at], base64.StdEncoding.EncodeToString(raw)+"\n"...)
-		}, FileCosig, -1},
+		}, FileCosig, -1, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -280,8 +281,8 @@ func TestAttacks(t *testing.T) {
 			if !errors.As(err, &te) {
 				t.Fatalf("%d events, error %v; want a TamperError", n, err)
 			}
-			if te.Segment != tt.segment || te.Event != tt.event {
-				t.Errorf("named %s event %d (%v), want %s event %d", te.Segment, te.Event, te, tt.segment, tt.event)
+			if te.Segment != tt.segment || te.Event != tt.event || te.Until != tt.until {
+				t.Errorf("named %s events %d to %d (%v), want %s events %d to %d", te.Segment, te.Event, te.Until, te, tt.segment, tt.event, tt.until)
 			}
 			if n > 0 {
 				t.Errorf("%d events were yielded", n)

@@ -22,15 +22,21 @@ const MaxEvent = 16 << 20
 type TamperError struct {
 	Segment string // the file: session.json, events.jsonl, checkpoint, cosig
 	// Event is the first event that is not what it was, or -1 if none can be
-	// named. A change that kept every line's prev right is placed at the first
-	// event that no matching signature covers.
+	// named.
 	Event int64
+	// Until is set, and greater than Event, if the change cannot be placed
+	// better than somewhere from Event to it: every line's prev is right, and
+	// no earlier signature tells more.
+	Until int64
 	Why   string
 }
 
 func (e *TamperError) Error() string {
-	if e.Event < 0 {
+	switch {
+	case e.Event < 0:
 		return fmt.Sprintf("%s has been changed: %s", e.Segment, e.Why)
+	case e.Until > e.Event:
+		return fmt.Sprintf("%s has been changed somewhere in events %d to %d: %s", e.Segment, e.Event, e.Until, e.Why)
 	}
 	return fmt.Sprintf("%s has been changed at event %d: %s", e.Segment, e.Event, e.Why)
 }

@@ -224,7 +224,9 @@ func (l *loader) holds(name string, c Checkpoint) error {
 		return tampered(FileEvents, l.tree.size, "it is missing: %s covers %d events", name, c.Size)
 	}
 	if l.rootAt(c.Size) != c.Root {
-		return tampered(FileEvents, 0, "the events do not have the root that %s signs for %d of them", name, c.Size)
+		te := tampered(FileEvents, 0, "the events do not have the root that %s signs for %d of them", name, c.Size)
+		te.Until = c.Size - 1
+		return te
 	}
 	return nil
 }
@@ -249,7 +251,7 @@ func (l *loader) verifyCheckpoint(cosigned int64) error {
 	c, err := l.open(FileCheckpoint, l.checkpoint, key)
 	if err != nil {
 		var te *TamperError
-		if errors.As(err, &te) && te.Segment == FileEvents && te.Event == 0 {
+		if errors.As(err, &te) && te.Segment == FileEvents && te.Until > 0 {
 			te.Event = cosigned // what the witness covers is not what changed
 		}
 		return err

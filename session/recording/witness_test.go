@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
+	"pgregory.net/rapid"
 
 	"github.com/jit-access/jit/session/secret"
 )
@@ -155,6 +156,37 @@ func TestWitnessRefuses(t *testing.T) {
 		_, _, err := f.w.Observe(Observation{State: state, SessionID: "s2", SessionKey: f.key, Checkpoint: cp5, Events: bytes.NewReader(nil), Now: start})
 		if err == nil {
 			t.Error("cosigned with the state of another session")
+		}
+	})
+}
+
+// TestWitnessInAnySteps: however a log reaches the witness, what it knows in the
+// end is the same.
+func TestWitnessInAnySteps(t *testing.T) {
+	f := newForker(t)
+	texts := []string{"open"}
+	for i := range 19 {
+		texts = append(texts, strings.Repeat("x", i))
+	}
+	data, cp := f.log(append(texts, "end")...)
+	once, _, err := f.observe(nil, cp, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		var state []byte
+		for size := 0; size < len(texts); {
+			size += rapid.IntRange(1, len(texts)-size).Draw(rt, "events")
+			_, cp := f.log(texts[:size]...)
+			next, _, err := f.observe(state, cp, data)
+			if err != nil {
+				rt.Fatal(err)
+			}
+			state = next
+		}
+		state, _, err := f.observe(state, cp, data)
+		if err != nil || !bytes.Equal(state, once) {
+			rt.Fatalf("%v: %s, want %s", err, state, once)
 		}
 	})
 }
