@@ -26,7 +26,7 @@ func (d principalDoc) principal() session.Principal {
 }
 
 type agentDoc struct {
-	Command []string `json:"command,omitempty" maxItems:"64" doc:"argv of the agent, redacted by the client"`
+	Command []string `json:"command,omitempty" doc:"argv of the agent, redacted by the client"`
 	Host    string   `json:"host,omitempty" maxLength:"255"`
 	Version string   `json:"version,omitempty" maxLength:"64" doc:"version of jit"`
 }

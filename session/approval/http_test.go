@@ -2,6 +2,7 @@ package approval
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -282,6 +283,44 @@ func TestServeShutsDown(t *testing.T) {
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 	w.store.hc.CloseIdleConnections()
 	goleak.VerifyNone(t, ignore)
+}
+
+// Over TLS the clients speak HTTP/2: calls and streams share one connection.
+func TestServeOverTLS(t *testing.T) {
+	w := newWorld(t, Limits{})
+	tlsWeb := httptest.NewUnstartedServer(nil) // for its certificate
+	tlsWeb.StartTLS()
+	defer tlsWeb.Close()
+	plain, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln := tls.NewListener(plain, &tls.Config{Certificates: tlsWeb.TLS.Certificates, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- w.server.Serve(ctx, ln) }()
+	hc := tlsWeb.Client()
+	hc.Transport.(*http.Transport).ForceAttemptHTTP2 = true
+	url := "https://" + plain.Addr().String()
+	resp, err := hc.Get(url + "/v1/config")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.ProtoMajor != 2 {
+		t.Errorf("spoke HTTP/%d", resp.ProtoMajor)
+	}
+	client := NewClient(url, tokens{w, w.alice}, hc)
+	events := must[<-chan session.Event](t)(client.Watch(ctx, -1))
+	r := must[session.Request](t)(client.Submit(ctx, sessionSubmission()))
+	if e := <-events; e.RequestID != r.ID {
+		t.Errorf("saw %+v", e)
+	}
+	hc.CloseIdleConnections()
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
 }
 
 func FuzzUniqueNames(f *testing.F) {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -317,7 +318,8 @@ func (s *Store) request(ctx context.Context, w Caller, id string) (session.Reque
 	return r, nil
 }
 
-// pending lists what w may see, newest first.
+// pending lists what w may see, newest first. On a busy server the caller's own
+// are never crowded out by those of others.
 func (s *Store) pending(ctx context.Context, w Caller, f session.Filter) ([]session.Request, error) {
 	limit := f.Limit
 	if limit <= 0 || limit > 1000 {
@@ -332,8 +334,8 @@ func (s *Store) pending(ctx context.Context, w Caller, f session.Filter) ([]sess
 	now := s.now()
 	rows, err := s.db.read.QueryContext(ctx, `SELECT id FROM requests
 		WHERE ($1 = '' OR session_id = $1) AND ($2 = '' OR principal_id = $2) AND ($3 = 1 OR (state = 'pending' AND expires_at > $4))
-		ORDER BY created_at DESC, id DESC LIMIT 5000`,
-		f.SessionID, ifTrue(f.Mine, w.Principal.ID()), boolInt(f.All), micros(now))
+		ORDER BY CASE WHEN principal_id = $5 THEN 0 ELSE 1 END, created_at DESC, id DESC LIMIT 5000`,
+		f.SessionID, ifTrue(f.Mine, w.Principal.ID()), boolInt(f.All), micros(now), w.Principal.ID())
 	if err != nil {
 		return nil, err
 	}
@@ -354,6 +356,7 @@ func (s *Store) pending(ctx context.Context, w Caller, f session.Filter) ([]sess
 			break
 		}
 	}
+	slices.SortStableFunc(out, func(a, b session.Request) int { return b.CreatedAt.Compare(a.CreatedAt) })
 	return out, nil
 }
 

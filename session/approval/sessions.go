@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -196,9 +197,11 @@ func (s *Store) session(ctx context.Context, w Caller, id string) (session.Sessi
 	return ses, nil
 }
 
-// sessions lists what w may see, newest first.
+// sessions lists what w may see, newest first. On a busy server the caller's
+// own are never crowded out by those of others.
 func (s *Store) sessions(ctx context.Context, w Caller) ([]session.Session, error) {
-	rows, err := s.db.read.QueryContext(ctx, `SELECT `+sessionColumns+` FROM sessions WHERE ($1 = '' OR id = $1) ORDER BY opened_at DESC, id DESC LIMIT 1000`, w.Session)
+	rows, err := s.db.read.QueryContext(ctx, `SELECT `+sessionColumns+` FROM sessions WHERE ($1 = '' OR id = $1)
+		ORDER BY CASE WHEN principal_id = $2 THEN 0 ELSE 1 END, opened_at DESC, id DESC LIMIT 1000`, w.Session, w.Principal.ID())
 	if err != nil {
 		return nil, err
 	}
@@ -216,6 +219,7 @@ func (s *Store) sessions(ctx context.Context, w Caller) ([]session.Session, erro
 			out = append(out, ses)
 		}
 	}
+	slices.SortStableFunc(out, func(a, b session.Session) int { return b.OpenedAt.Compare(a.OpenedAt) })
 	return out, nil
 }
 
