@@ -257,7 +257,7 @@ func (s *Source) revoke(ctx context.Context, is *issuer, refresh secret.Text) er
 		return nil
 	}
 	form := url.Values{"token": {refresh.Reveal()}, "token_type_hint": {"refresh_token"}}
-	var transport http.RoundTripper = s.cfg.HTTP.Transport
+	transport := s.cfg.HTTP.Transport
 	switch {
 	case s.cfg.ClientSecret.IsZero():
 		form.Set("client_id", s.cfg.ClientID)
@@ -279,7 +279,7 @@ func (s *Source) revoke(ctx context.Context, is *issuer, refresh secret.Text) er
 		return answerError(ctx, err)
 	}
 	defer resp.Body.Close() //nolint:errcheck // nothing is read from it
-	if resp.StatusCode >= 300 {
+	if resp.StatusCode >= http.StatusMultipleChoices {
 		return &AnswerError{Status: resp.StatusCode}
 	}
 	return nil
