@@ -50,11 +50,12 @@ func (t *classTable) find(s *sql.Statement, clear func(class string) bool) findi
 			}
 		}
 	}
+	if returnsData(s.Category) {
+		f.topOutputs = !s.OutputsKnown
+		f.rest = ColumnMask{Class: UnknownClass, Mask: MaskRedact}
+	}
 	if s.OutputsKnown {
 		f.masks = make([]ColumnMask, len(s.Outputs))
-	} else if returnsData(s.Category) {
-		f.topOutputs = true
-		f.rest = ColumnMask{Class: UnknownClass, Mask: MaskRedact}
 	}
 	for i, o := range s.Outputs {
 		var cm ColumnMask
