@@ -199,59 +199,80 @@ func (p *paper) numbered(text string) {
 	}
 }
 
-// questionLines asks for the reason, then for the yes.
+// questionLines asks for the reason, then for the yes. What is asked always
+// shows; what it is about gives way, however much of it there is.
 func (m *review) questionLines(req session.Request) []string {
-	q := m.question
+	asked := m.askedLines()
+	about := m.aboutLines(req, m.bodyHeight()-len(asked)-1)
+	if len(about)+1+len(asked) <= m.bodyHeight() {
+		about = append(about, "")
+	}
+	return append(about, asked...)
+}
+
+// aboutLines says in at most n lines what a question is about.
+func (m *review) aboutLines(req session.Request, n int) []string {
+	q, r := m.question, riskOf(req)
 	p := paper{style: m.style, width: m.width}
-	r := riskOf(req)
 	verb := m.style.bad.Render(q.act.verb())
 	if q.act == actApprove {
 		verb = m.style.good.Render(q.act.verb())
 	}
 	p.line(verb + " " + oneLine(req.ID) + "  " + r.style(m.style).Render(r.glyph()+" "+r.word()+" risk") + "  " + m.style.dim.Render(span(req.ExpiresAt.Sub(m.clock()))+" left"))
-	p.gap()
-	p.field("who", whoOf(req))
+	p.short("who", whoOf(req))
 	if req.Kind == session.RequestSession {
-		p.field("what", "session: "+scopeWords(req.Scope))
+		p.short("what", "session: "+scopeWords(req.Scope))
 	} else {
-		p.preview(m.statementLines(req.Case.Canonical), max(m.bodyHeight()-12, 1))
+		p.preview(m.statementLines(req.Case.Canonical), n-len(p.lines))
 	}
-	p.gap()
-	if q.act == actApprove {
+	return p.lines[:min(len(p.lines), max(n, 0))]
+}
+
+func (m *review) askedLines() []string {
+	q := m.question
+	p := paper{style: m.style, width: m.width}
+	switch {
+	case q.act != actApprove:
+	case q.confirm || len(q.reuses) == 1:
 		p.field("allow it", reuseWords(q.reuse))
-		if len(q.reuses) > 1 && !q.confirm {
-			var choices []string
-			for _, x := range q.reuses {
-				mark := "( ) "
-				if x == q.reuse {
-					mark = "(*) "
-				}
-				choices = append(choices, mark+reuseWords(x))
+	default:
+		var choices []string
+		for _, x := range q.reuses {
+			mark := "( ) "
+			if x == q.reuse {
+				mark = "(*) "
 			}
-			p.lines = p.lines[:len(p.lines)-1]
-			p.list("allow it", choices)
+			choices = append(choices, mark+reuseWords(x))
 		}
+		p.list("allow it", choices)
 	}
-	if q.confirm {
-		p.field("reason", q.reason.value())
-		p.gap()
-		p.line("  " + m.style.strong.Render(q.act.question()) + "  y = yes, anything else = " + m.style.strong.Render("No"))
-		if q.act == actRevoke {
-			p.line("  " + m.style.dim.Render("Its statements stop at once; this cannot be taken back."))
-			return p.lines
-		}
-		p.line("  " + m.style.dim.Render(fmt.Sprintf("After a yes you have %d s to take it back.", int(undoTime/time.Second))))
+	if !q.confirm {
+		p.line(strings.Repeat(" ", indent) + m.style.dim.Render(pad("reason", labelColumn)) + " " + q.reason.view(m.style, max(m.width-indent-labelColumn-1, 10)))
 		return p.lines
 	}
-	p.line(strings.Repeat(" ", indent) + m.style.dim.Render(pad("reason", labelColumn)) + " " + q.reason.view(m.style, max(m.width-indent-labelColumn-1, 10)))
+	p.short("reason", q.reason.value())
+	p.line("  " + m.style.strong.Render(q.act.question()) + "  y = yes, else " + m.style.strong.Render("No"))
+	after := fmt.Sprintf("After a yes you have %d s to take it back.", int(undoTime/time.Second))
+	if q.act == actRevoke {
+		after = "Its statements stop at once; this cannot be taken back."
+	}
+	p.line("  " + m.style.dim.Render(after))
 	return p.lines
 }
 
-// preview shows the head of a statement and says how much is not shown.
-func (p *paper) preview(statement []string, most int) {
-	extra := len(statement) - most
-	p.lines = append(p.lines, statement[:min(most, len(statement))]...)
-	if extra > 0 {
-		p.line(p.style.warn.Render(fmt.Sprintf("      … %d more lines, shown before you pressed the key", extra)))
+// short writes a field on one line, cut to fit.
+func (p *paper) short(label, value string) {
+	p.line(strings.Repeat(" ", indent) + p.style.dim.Render(pad(label, labelColumn)) + " " + fit(oneLine(value), p.width-indent-labelColumn-1))
+}
+
+// preview shows the head of a statement in at most n lines and says how much
+// is not shown.
+func (p *paper) preview(statement []string, n int) {
+	if len(statement) <= n {
+		p.lines = append(p.lines, statement...)
+		return
 	}
+	shown := max(n-1, 0)
+	p.lines = append(p.lines, statement[:shown]...)
+	p.line(p.style.warn.Render(fmt.Sprintf("      … %d more lines, shown before you pressed the key", len(statement)-shown)))
 }

@@ -592,6 +592,29 @@ func BenchmarkReviewLargest(b *testing.B) {
 	}
 }
 
+// TestReviewQuestionAlwaysShows is the attack of so long a text that the
+// question it stands above leaves the screen.
+func TestReviewQuestionAlwaysShows(t *testing.T) {
+	long := strings.Repeat("very long text ", 200)
+	for i, req := range reviewRequests()[:3] {
+		req.Agent.Command, req.Principal.Email, req.Reason, req.RuleText = []string{long}, long, long, long
+		for _, height := range []int{minHeight, 12, 24} {
+			for _, key := range []string{"a", "d", "x"} {
+				if key == "x" && i == 0 {
+					continue // no session runs yet
+				}
+				s := newReviewScreen(t, minWidth, height, req)
+				s.keys("enter", key)
+				s.shows("reason")
+				s.send(tea.PasteMsg{Content: long})
+				s.keys("enter")
+				s.shows("y = yes, else No")
+				s.shows(map[string]string{"a": "Approve this?", "d": "Deny this?", "x": "End this session?"}[key])
+			}
+		}
+	}
+}
+
 func TestReviewTinyTerminal(t *testing.T) {
 	for _, size := range [][2]int{{0, 0}, {1, 1}, {39, 24}, {80, 9}, {40, 10}, {41, 11}} {
 		s := newReviewScreen(t, size[0], size[1], reviewRequests()...)
