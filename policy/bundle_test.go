@@ -82,6 +82,8 @@ func TestProblems(t *testing.T) {
 		{"empty reviewers", "a.cedar", `@reviewers(" ,") ` + rule("a", `forbid (principal, action == Action::"runUnattended", resource);`), "names no group"},
 		{"constant", "a.cedar", rule("a", `permit (principal, action, resource) when { false };`), "can never fire: a condition is constant"},
 		{"constant unless", "a.cedar", rule("a", `permit (principal, action, resource) unless { true };`), "can never fire: a condition is constant"},
+		{"contradiction", "a.cedar", rule("a", `forbid (principal, action == Action::"run", resource) when { context.category == "query" && context.unknown } when { "write" == context.category };`), `context.category cannot be both query and write`},
+		{"tests: catalog", "tests/a.yaml", "catalog:\n  A.B.C: {colums: [X]}\ntests:\n  - {name: n, sql: SELECT 1, verdict: allow}", "tests/a.yaml:2: unknown key \"colums\""},
 		{"unknown category", "a.cedar", rule("a", `forbid (principal, action == Action::"run", resource) when { context.category == "ddl" };`), `context.category is one of unknown, query`},
 		{"unknown category in a set", "a.cedar", rule("a", `forbid (principal, action == Action::"run", resource) when { ["query", "dll"].contains(context.category) };`), `not "dll"`},
 		{"unknown risk", "a.cedar", rule("a", `forbid (principal, action == Action::"run", resource) when { context.risks.contains("bad") };`), `context.risks is one of`},

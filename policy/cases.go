@@ -39,6 +39,7 @@ func (t Tables) Relation(n sql.ObjectName) (sql.Relation, bool) {
 //	setting: {connection: prod, role: ANALYST, warehouse: WH, database: APP, schema: PUBLIC}
 //	catalog:
 //	  APP.PUBLIC.CUSTOMERS: [ID, NAME, EMAIL]
+//	  APP.PUBLIC.CONTACTS: {columns: [ID, CONTACT], view: "SELECT id, email FROM customers"}
 //	tests:
 //	  - name: classified columns arrive masked
 //	    sql: SELECT id, email FROM customers
@@ -146,6 +147,7 @@ func (y yamlFile) setting(n ast.Node) (s Setting) {
 	return s
 }
 
+// catalog reads tables as lists of columns, and views as mappings.
 func (y yamlFile) catalog(n ast.Node) Tables {
 	out := make(Tables)
 	for _, e := range y.mapping(n, "catalog") {
@@ -154,7 +156,22 @@ func (y yamlFile) catalog(n ast.Node) Tables {
 			y.ps.add(y.name, e.line, "table %q: write DATABASE.SCHEMA.TABLE, quoting names that need it", e.key)
 			continue
 		}
-		out[name] = sql.Relation{Kind: sql.ObjectTable, Columns: y.texts(e.node, "the columns of "+e.key)}
+		if _, isList := e.node.(*ast.SequenceNode); isList {
+			out[name] = sql.Relation{Kind: sql.ObjectTable, Columns: y.texts(e.node, "the columns of "+e.key)}
+			continue
+		}
+		r := sql.Relation{Kind: sql.ObjectView}
+		for _, f := range y.mapping(e.node, e.key+" (a list of columns, or a view)") {
+			switch f.key {
+			case "columns":
+				r.Columns = y.texts(f.node, "the columns of "+e.key)
+			case "view":
+				r.ViewText = y.text(f.node, "view")
+			default:
+				y.ps.add(y.name, f.line, "unknown key %q: columns and view are known", f.key)
+			}
+		}
+		out[name] = r
 	}
 	return out
 }

@@ -56,6 +56,7 @@ func deadParts(p *ast.Policy, classes *classTable) []string {
 	if uid, ok := resourceUID(p.Resource); ok && uid.Type == "Class" {
 		class(string(uid.ID))
 	}
+	out = append(out, contradictions(p)...)
 	for _, c := range p.Conditions {
 		if b, ok := constant(c.Body); ok && b != bool(c.Condition) {
 			out = append(out, "a condition is constant")
@@ -79,6 +80,36 @@ func deadParts(p *ast.Policy, classes *classTable) []string {
 			}
 			return true
 		})
+	}
+	return out
+}
+
+// contradictions finds facts of one word that must be two different words.
+func contradictions(p *ast.Policy) []string {
+	var out []string
+	must := make(map[string]types.Value)
+	var walk func(n ast.IsNode)
+	walk = func(n ast.IsNode) {
+		switch t := n.(type) {
+		case ast.NodeTypeAnd:
+			walk(t.Left)
+			walk(t.Right)
+		case ast.NodeTypeEquals:
+			compare(t.Left, t.Right, func(fact string, v types.Value) {
+				if _, isText := v.(types.String); !isText || vocabulary(fact) == nil && fact != "kind" && fact != "verb" {
+					return
+				}
+				if had, ok := must[fact]; ok && !had.Equal(v) {
+					out = append(out, fmt.Sprintf("context.%s cannot be both %s and %s", fact, had, v))
+				}
+				must[fact] = v
+			})
+		}
+	}
+	for _, c := range p.Conditions {
+		if c.Condition == ast.ConditionWhen {
+			walk(c.Body)
+		}
 	}
 	return out
 }
