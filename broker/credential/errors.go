@@ -9,12 +9,17 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/jit-access/jit/broker/snowflake"
 	"github.com/jit-access/jit/session/secret"
 )
 
 // ErrSessionGone says that the upstream session or its master token is over:
 // only a new Login helps. A *SessionError matches it by its code.
 var ErrSessionGone = errors.New("the Snowflake session is over")
+
+// ErrTokenExpired says that the session token is too old while the session, and
+// whatever it runs, is alive: Renew, then try again.
+var ErrTokenExpired = errors.New("the Snowflake session token has expired")
 
 // ErrUnreachable says that no usable answer came from Snowflake within the
 // attempts allowed. The credential was neither accepted nor refused.
@@ -63,6 +68,8 @@ type SessionError struct {
 	Doing   string // what was asked, a gerund
 	Code    string
 	Message string
+
+	renewing bool // the token that was refused is the master token
 }
 
 // Error implements error.
@@ -70,15 +77,25 @@ func (e *SessionError) Error() string {
 	return fmt.Sprintf("%s: snowflake answered %s (%s)", e.Doing, e.Message, e.Code)
 }
 
-// Is matches ErrSessionGone for the codes that end a session.
+// Is matches ErrSessionGone for the codes that end a session, and
+// ErrTokenExpired for the one that asks for a renewal. To a renewal there is no
+// renewal: there it ends the session, too.
 func (e *SessionError) Is(target error) bool {
-	return target == ErrSessionGone && goneCode(e.Code)
+	expired := e.Code == snowflake.CodeSessionExpired
+	switch target {
+	case ErrTokenExpired:
+		return expired && !e.renewing
+	case ErrSessionGone:
+		return goneCode(e.Code) || expired && e.renewing
+	}
+	return false
 }
 
-// goneCode is whether code ends a session for every driver.
+// goneCode is whether code ends a session for every driver, whatever it was
+// doing.
 func goneCode(code string) bool {
 	switch code {
-	case "390104", "390110", "390111", "390112", "390113", "390114", "390115", "390400":
+	case "390104", "390110", "390111", "390113", "390114", "390115", "390400":
 		return true
 	}
 	return false

@@ -311,6 +311,40 @@ func TestSessionOver(t *testing.T) {
 	}
 }
 
+// TestExpiredTokenClosesNothing: a session whose token is merely old goes on
+// running statements, so closing it must not count as done.
+func TestExpiredTokenClosesNothing(t *testing.T) {
+	const expired = `{"data":{},"code":"390112","message":"Authentication token has expired.","success":false}`
+	closed := false
+	url, _ := answers(t, func(w http.ResponseWriter, r *http.Request) {
+		switch token := r.Header.Get("Authorization"); {
+		case r.URL.Path == snowflake.PathRenew && token == `Snowflake Token="master"`:
+			io.WriteString(w, `{"data":{"sessionToken":"fresh","validityInSecondsST":60},"success":true}`)
+		case r.URL.Path == snowflake.PathSession && token == `Snowflake Token="fresh"`:
+			closed = true
+			io.WriteString(w, `{"success":true}`)
+		default:
+			io.WriteString(w, expired)
+		}
+	})
+	s := &Session{Token: secret.New("old"), MasterToken: secret.New("master")}
+	for _, err := range []error{Close(t.Context(), nil, url, s.Token), Heartbeat(t.Context(), nil, url, s.Token)} {
+		if !errors.Is(err, ErrTokenExpired) || errors.Is(err, ErrSessionGone) {
+			t.Errorf("error %v", err)
+		}
+	}
+	if err := Logout(t.Context(), nil, url, s); err != nil || !closed {
+		t.Errorf("logout: %v, closed %v", err, closed)
+	}
+	dead := &Session{Token: secret.New("old"), MasterToken: secret.New("dead")}
+	if _, err := Renew(t.Context(), nil, url, dead); !errors.Is(err, ErrSessionGone) || errors.Is(err, ErrTokenExpired) {
+		t.Errorf("renewing by a dead master token: %v", err)
+	}
+	if err := Logout(t.Context(), nil, url, dead); err != nil {
+		t.Errorf("logging out of what cannot be renewed: %v", err)
+	}
+}
+
 func TestOrders(t *testing.T) {
 	var got []string
 	url, _ := answers(t, func(w http.ResponseWriter, r *http.Request) {

@@ -40,7 +40,9 @@ func Renew(ctx context.Context, hc *http.Client, baseURL string, s *Session) (*S
 		return nil, err
 	}
 	if !answer.Success {
-		return nil, sessionError(doing, answer, secrets)
+		refused := sessionError(doing, answer, secrets)
+		refused.renewing = true
+		return nil, refused
 	}
 	var data snowflake.RenewAnswer
 	if err := json.Unmarshal(answer.Data, &data); err != nil || data.SessionToken == "" {
@@ -56,13 +58,14 @@ func Renew(ctx context.Context, hc *http.Client, baseURL string, s *Session) (*S
 	return &renewed, nil
 }
 
-// Heartbeat keeps the session of token alive.
+// Heartbeat keeps the session of token alive; ErrTokenExpired asks for Renew.
 func Heartbeat(ctx context.Context, hc *http.Client, baseURL string, token secret.Text) error {
 	return order(ctx, hc, baseURL, call{doing: "keeping the Snowflake session alive", path: snowflake.PathHeartbeat, auth: token})
 }
 
 // Close ends the session of token, and with it whatever it runs. A session
-// that is already over is not an error.
+// that is already over is not an error. ErrTokenExpired means that it is not
+// over: Logout renews and closes.
 func Close(ctx context.Context, hc *http.Client, baseURL string, token secret.Text) error {
 	err := order(ctx, hc, baseURL, call{
 		doing: "closing the Snowflake session",
@@ -74,6 +77,23 @@ func Close(ctx context.Context, hc *http.Client, baseURL string, token secret.Te
 		return nil
 	}
 	return err
+}
+
+// Logout ends s. If its token is too old to do so, it is renewed first: an
+// expired token closes nothing, and what the session runs would go on.
+func Logout(ctx context.Context, hc *http.Client, baseURL string, s *Session) error {
+	err := Close(ctx, hc, baseURL, s.Token)
+	if !errors.Is(err, ErrTokenExpired) {
+		return err
+	}
+	fresh, err := Renew(ctx, hc, baseURL, s)
+	switch {
+	case errors.Is(err, ErrSessionGone):
+		return nil
+	case err != nil:
+		return err
+	}
+	return Close(ctx, hc, baseURL, fresh.Token)
 }
 
 type abortBody struct {
@@ -118,7 +138,7 @@ func order(ctx context.Context, hc *http.Client, baseURL string, c call) error {
 	return nil
 }
 
-func sessionError(doing string, answer snowflake.Envelope, secrets []secret.Text) error {
+func sessionError(doing string, answer snowflake.Envelope, secrets []secret.Text) *SessionError {
 	code, message := refusal(answer, secrets)
 	return &SessionError{Doing: doing, Code: code, Message: message}
 }

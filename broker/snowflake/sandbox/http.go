@@ -25,7 +25,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("POST "+snowflake.PathLogin, s.login)
 	mux.HandleFunc("POST "+snowflake.PathRenew, s.renew)
 	mux.HandleFunc("POST "+snowflake.PathHeartbeat, s.with(func(w http.ResponseWriter, _ *http.Request, _ *session) { succeed(w, nil) }))
-	mux.HandleFunc("POST "+snowflake.PathSession, s.deleteSession)
+	mux.HandleFunc("POST "+snowflake.PathSession, s.with(s.deleteSession))
 	mux.HandleFunc("POST "+snowflake.PathQuery, s.with(s.query))
 	mux.HandleFunc("POST "+snowflake.PathAbort, s.with(s.abortRequest))
 	mux.HandleFunc("POST /queries/{id}/abort-request", s.with(s.abortQuery))
@@ -158,14 +158,11 @@ func (s *Server) with(next func(http.ResponseWriter, *http.Request, *session)) h
 	}
 }
 
-// deleteSession ends a session, also one whose token has expired.
-func (s *Server) deleteSession(w http.ResponseWriter, r *http.Request) {
-	token, _ := bearer(r)
-	s.mu.Lock()
-	sess := s.sessions[token.Digest()]
-	s.mu.Unlock()
-	if r.URL.Query().Get("delete") != "true" || sess == nil {
-		refuse(w, snowflake.CodeSessionGone, "Session no longer exists.  New login required to access the service.", nil)
+// deleteSession ends a session. A token that has expired ends nothing, as with
+// Snowflake: the client renews it first.
+func (s *Server) deleteSession(w http.ResponseWriter, r *http.Request, sess *session) {
+	if r.URL.Query().Get("delete") != "true" {
+		refuse(w, "390404", "The sandbox has no such endpoint.", nil)
 		return
 	}
 	s.forget(sess)

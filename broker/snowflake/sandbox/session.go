@@ -25,6 +25,8 @@ type session struct {
 	ctx    context.Context // ends with the session; its statements outlive their requests
 	cancel context.CancelFunc
 
+	closing sync.Once
+
 	mu            sync.Mutex
 	place         place
 	role          string
@@ -54,12 +56,15 @@ func (s *Server) newSession(user, role string) (*session, error) {
 	return sess, nil
 }
 
-// close ends what the session runs and gives its connection back.
+// close ends what the session runs and gives its connection back. The turn is
+// never handed on: nothing runs in a closed session.
 func (sess *session) close() {
-	sess.cancel()
-	sess.turn <- struct{}{} // after the statement that is running
-	_, _ = sess.conn.ExecContext(context.Background(), "ROLLBACK")
-	_ = sess.conn.Close()
+	sess.closing.Do(func() {
+		sess.cancel()
+		sess.turn <- struct{}{} // after the statement that is running
+		_, _ = sess.conn.ExecContext(context.Background(), "ROLLBACK")
+		_ = sess.conn.Close()
+	})
 }
 
 // newTokens makes a pair of tokens for sess and forgets its old ones; s.mu is

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/jit-access/jit/broker/credential"
 	"github.com/jit-access/jit/broker/snowflake/sandbox"
 	"github.com/jit-access/jit/session/secret"
@@ -113,7 +115,7 @@ func TestTokensThatAreNotSessionTokens(t *testing.T) {
 }
 
 func TestSessionLife(t *testing.T) {
-	w := start(t, func(o *sandbox.Options) { o.SessionTTL = 80 * time.Millisecond })
+	w := start(t, func(o *sandbox.Options) { o.SessionTTL = 400 * time.Millisecond })
 	token, master := w.login(t)
 	// By polling: the token must go from good to expired.
 	deadline := time.Now().Add(5 * time.Second)
@@ -121,6 +123,9 @@ func TestSessionLife(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("the token does not expire")
 		}
+	}
+	if a := w.send(t, "POST", "/session?delete=true", token, ""); a.code() != "390112" || len(w.OpenSessions()) != 1 {
+		t.Errorf("closing by an expired token: %s, %d sessions are open", a.code(), len(w.OpenSessions()))
 	}
 	a := w.send(t, "POST", "/session/token-request", master, `{"requestType":"RENEW","oldSessionToken":"`+token+`"}`)
 	renewed, _ := a.Data["sessionToken"].(string)
@@ -407,10 +412,36 @@ func TestCredentialPackageLogsIn(t *testing.T) {
 	if a := w.send(t, "POST", "/queries/v1/query-request", s.Token.Reveal(), `{"sqlText":"select 1"}`); !a.Success || w.Executed()[0].QueryTag != "jit" {
 		t.Errorf("a query in the session: %+v", w.Executed())
 	}
-	if err := credential.Close(t.Context(), nil, w.url, s.Token); err != nil {
+	w.ExpireTokens()
+	if err := credential.Logout(t.Context(), nil, w.url, s); err != nil {
 		t.Error(err)
 	}
 	if len(w.OpenSessions()) != 0 {
 		t.Error("the session is still open")
+	}
+}
+
+// TestClosingTwiceAtOnce: of two closings of a session that runs a statement,
+// both return, and the statement ends.
+func TestClosingTwiceAtOnce(t *testing.T) {
+	w := start(t, func(o *sandbox.Options) { o.AnswerWithin = 10 * time.Millisecond })
+	token, _ := w.login(t)
+	if a := w.send(t, "POST", "/queries/v1/query-request?requestId=slow", token, `{"sqlText":"with recursive r(n) as (select 1 union all select n + 1 from r) select count(*) from r"}`); a.code() != "333333" {
+		t.Fatalf("the slow statement: %s", a.code())
+	}
+	var g errgroup.Group
+	for range 4 {
+		g.Go(func() error {
+			if a := w.send(t, "POST", "/session?delete=true", token, ""); !a.Success && a.code() != "390111" {
+				return errors.New("closing: " + a.code())
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Error(err)
+	}
+	if n := len(w.OpenSessions()); n != 0 {
+		t.Errorf("%d sessions are open", n)
 	}
 }
