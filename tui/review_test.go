@@ -604,7 +604,7 @@ func TestReviewQuestionAlwaysShows(t *testing.T) {
 					continue // no session runs yet
 				}
 				s := newReviewScreen(t, minWidth, height, req)
-				s.keys("enter", key)
+				s.keys("enter", "end", key)
 				s.shows("reason")
 				s.send(tea.PasteMsg{Content: long})
 				s.keys("enter")
