@@ -63,7 +63,8 @@ func tableCatalog(t testing.TB, tables map[string][]string) testCatalog {
 type testVerdict struct {
 	blocked   bool
 	inference bool
-	masked    map[int]bool // by position in the result, from 1
+	masked    map[int]bool // by position in the last result, from 1
+	anyMasked bool         // in any result
 	columns   map[int][]string
 	why       string
 }
@@ -100,6 +101,9 @@ func judge(a *Analysis, err error, secret map[string]bool) testVerdict {
 			block("writes")
 		}
 		v.inference = v.inference || classed(s.Predicates)
+		for _, o := range s.Outputs {
+			v.anyMasked = v.anyMasked || classed(o.Labels) && !o.Counts
+		}
 	}
 	last := a.Statements[len(a.Statements)-1]
 	for i, o := range last.Outputs {

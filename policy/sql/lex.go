@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -22,8 +23,9 @@ type lexed struct {
 //   - nowhere invalid UTF-8, a bare CR, control, bidi, zero-width, invisible
 //     or line-separating characters;
 //   - block comments neither nest nor start with /*/;
-//   - no $tag$ quotes, no #, no backtick, no backslash outside strings;
-//   - stage paths hold no comment marker; file:// only after PUT or GET.
+//   - no $tag$ quotes, no $$ within a name, no #, no backtick, no backslash
+//     outside strings;
+//   - stage paths hold no comment marker; :// only in file:// after PUT or GET.
 func lex(text string) (*lexed, error) {
 	if len(text) > maxText {
 		return nil, &UnsupportedError{Pos: maxText, Msg: "the text is longer than 1 MiB; send fewer statements"}
@@ -119,6 +121,9 @@ func (l *lexer) afterName() bool {
 }
 
 func (l *lexer) lineComment() error {
+	if l.at > 0 && l.text[l.at] == '/' && l.text[l.at-1] == ':' {
+		return l.wrong(l.at-1, ":// can be read as a URL or as the start of a comment")
+	}
 	end := l.at + 2
 	for end < len(l.text) && l.text[end] != '\n' {
 		n, err := l.inside(end)
@@ -279,6 +284,9 @@ func (l *lexer) wordToken() error {
 		}
 		l.put(tokenFile, end)
 		return nil
+	}
+	if strings.Contains(l.text[l.at:end], "$$") {
+		return l.wrong(l.at, "a name that runs into a $$ string")
 	}
 	word := lookupKeyword(l.text[l.at:end])
 	l.put(tokenWord, end).word = word

@@ -52,6 +52,8 @@ func TestAmbiguousTextIsRefused(t *testing.T) {
 		"comment marker in a stage":   "SELECT $1 FROM @s//x",
 		"line comment in a stage":     "SELECT $1 FROM @s--x",
 		"comment in a stage":          "SELECT $1 FROM @s/*x*/",
+		"URL in a block":              "BEGIN PUT file:///x @~; END",
+		"name into a dollar quote":    "SELECT a$$ , email FROM c --$$ FROM o",
 		"stage without a name":        "SELECT $1 FROM @ s",
 		"letters behind a number":     "SELECT 1a",
 		"hexadecimal number":          "SELECT 0x41",

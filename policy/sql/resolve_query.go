@@ -53,6 +53,10 @@ func (r *resolver) positionOr(e expr, res result, sc *scope) {
 		}
 		return
 	}
+	switch e.(type) {
+	case *bind, *variable: // may hold a position
+		r.predicate(r.all(res))
+	}
 	r.predicate(r.expr(e, sc))
 }
 

@@ -1,6 +1,9 @@
 package sql
 
-import "strconv"
+import (
+	"slices"
+	"strconv"
+)
 
 // baseTable is a table or view outside the text, resolved once.
 type baseTable struct {
@@ -32,7 +35,7 @@ func (r *resolver) table(t tableExpr, sc *scope) {
 	case *tableFunc:
 		r.add(sc, r.tableFunc(t.call, sc), &t.tableTail)
 	case *stageTable:
-		r.reads(Object{Kind: ObjectStage, Name: ObjectName{Name: t.text}})
+		r.reads(place(t.text))
 		for _, e := range t.args {
 			r.predicate(r.expr(e, sc))
 		}
@@ -167,7 +170,10 @@ func (r *resolver) loadTable(o ObjectName) *baseTable {
 		rel, ok = r.cat.Relation(o)
 	}
 	if !ok {
-		r.missing = append(r.missing, o)
+		if !slices.Contains(r.missing, o) {
+			r.spend(len(r.missing)/8 + 1)
+			r.missing = append(r.missing, o)
+		}
 		if information { // describes objects, holds no data of theirs
 			b.kind, b.open, b.own = ObjectView, true, true
 			return b

@@ -1,5 +1,7 @@
 package sql
 
+import "strings"
+
 // resolver finds out which base columns values and rows depend on. One
 // resolver serves one Analyze; its facts belong to the statement at hand.
 type resolver struct {
@@ -65,10 +67,16 @@ func (r *resolver) place(pos int) {
 	}
 }
 
-const maxReasons = 32
+const (
+	maxReasons = 32
+	maxReason  = 200 // bytes: names come from the text and may be of any length
+)
 
 // doubt records why the facts are incomplete.
 func (r *resolver) doubt(text string) {
+	if len(text) > maxReason {
+		text = strings.ToValidUTF8(text[:maxReason], "") + "…"
+	}
 	for _, u := range r.facts.unknown {
 		if u.Text == text {
 			return
