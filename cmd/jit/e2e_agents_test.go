@@ -14,11 +14,8 @@ import (
 
 // agent is a real program on a real driver; see testdata/agents.
 type agent struct {
-	name string
 	argv []string
 	env  []string
-	// code is how this driver reports Snowflake's code 003001.
-	refused string
 }
 
 // agents lists one agent per driver.
@@ -39,6 +36,7 @@ type step struct {
 	CancelAfter int    `json:"cancel_after_ms,omitempty"`
 	WaitFile    string `json:"wait_file,omitempty"`
 	TouchFile   string `json:"touch_file,omitempty"`
+	Reconnect   bool   `json:"reconnect,omitempty"`
 }
 
 // outcome is what an agent saw of one step.

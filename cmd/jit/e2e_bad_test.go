@@ -112,9 +112,9 @@ func TestServerDiesWhileHeld(t *testing.T) {
 	if err := shared.bob.with("JIT_SERVER="+server.url).connect(ctx, "sandbox", shared.sandbox.tap.URL); err != nil {
 		t.Fatal(err)
 	}
-	before := shared.sandbox.tap.ran("delete from orders")
+	before := shared.sandbox.tap.ran("delete from scratch")
 	e := shared.alice.with("JIT_SERVER="+server.url).exec(t, shared.sandbox, []string{"--hold", "5s"}, shared.agent["go"],
-		statements("delete from orders", "delete from orders where id = 1")...)
+		statements("delete from scratch", "delete from scratch where id = 1")...)
 	e.held(t)
 	if err := server.stop(); err != nil {
 		t.Error(err)
@@ -125,7 +125,7 @@ func TestServerDiesWhileHeld(t *testing.T) {
 			t.Errorf("a held statement ran without a server: %s", o)
 		}
 	}
-	if n := shared.sandbox.tap.ran("delete from orders") - before; n != 0 {
+	if n := shared.sandbox.tap.ran("delete from scratch") - before; n != 0 {
 		t.Errorf("%d held statements reached the upstream", n)
 	}
 	if !strings.Contains(r.stderr, "jit") {

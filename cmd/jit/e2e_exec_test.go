@@ -165,9 +165,18 @@ func (e *execution) assertEvents(t *testing.T, kind string, want int) {
 	}
 }
 
-// closes counts the Snowflake sessions that were closed.
-func (t *tap) closes() int {
-	return len(t.matching(func(c call) bool { return c.Path == "/session" && c.Query.Get("delete") == "true" }))
+// closed reports whether the Snowflake session that ran a statement has been
+// closed since.
+func (t *tap) closed(sql string) bool {
+	for _, ran := range t.matching(func(c call) bool { return strings.Contains(c.SQL, sql) }) {
+		with := ran.Header.Get("Authorization")
+		if len(t.matching(func(c call) bool {
+			return c.Path == "/session" && c.Query.Get("delete") == "true" && c.Header.Get("Authorization") == with
+		})) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func touch(t *testing.T, file string) {
@@ -175,10 +184,4 @@ func touch(t *testing.T, file string) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// lastLine is what people read last.
-func lastLine(text string) string {
-	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
-	return lines[len(lines)-1]
 }

@@ -159,16 +159,3 @@ func (t *tap) ran(text string) int {
 func (t *tap) at(path string) int {
 	return len(t.matching(func(c call) bool { return c.Path == path }))
 }
-
-// mark returns the number of calls so far; since, the calls after a mark.
-func (t *tap) mark() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return len(t.calls)
-}
-
-func (t *tap) since(mark int) []call {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return append([]call{}, t.calls[mark:]...)
-}

@@ -54,6 +54,8 @@ var seed = []string{
 	 (1, 1, 12.50, '2024-10-04', true, 'first'),
 	 (2, 2, -0.05, '2026-01-01', false, 'zweite, größer'),
 	 (3, 1, NULL, NULL, NULL, NULL)`,
+	`create or replace table app.public.scratch (id number(38,0), note varchar)`,
+	`insert into app.public.scratch values (1, 'x')`,
 }
 
 // planted are the planted values that no masked answer, log, recording or error

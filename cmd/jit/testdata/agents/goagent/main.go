@@ -27,6 +27,7 @@ type step struct {
 	CancelAfter int    `json:"cancel_after_ms"`
 	WaitFile    string `json:"wait_file"`  // go on when this file exists
 	TouchFile   string `json:"touch_file"` // created before anything else of the step
+	Reconnect   bool   `json:"reconnect"`  // with a new connection
 }
 
 // line is one outcome. Cells are text or null, as the driver scans them.
@@ -66,12 +67,11 @@ func run() error {
 	if err := json.Unmarshal(data, &steps); err != nil {
 		return err
 	}
-	db, err := sql.Open("snowflake", "autoConfig")
+	db, err := open()
 	if err != nil {
-		return fmt.Errorf("opening: %w", err)
+		return err
 	}
-	defer db.Close()
-	db.SetMaxOpenConns(1) // one driver session, as the other agents have
+	defer func() { db.Close() }()
 	out := json.NewEncoder(os.Stdout)
 	out.SetEscapeHTML(false)
 	for i, s := range steps {
@@ -79,6 +79,12 @@ func run() error {
 		l := line{Step: i, SQL: s.SQL}
 		if err := pause(s); err != nil {
 			return err
+		}
+		if s.Reconnect {
+			db.Close()
+			if db, err = open(); err != nil {
+				return err
+			}
 		}
 		if s.SQL != "" {
 			l.Columns, l.Rows, err = query(db, s)
@@ -90,6 +96,15 @@ func run() error {
 		}
 	}
 	return nil
+}
+
+func open() (*sql.DB, error) {
+	db, err := sql.Open("snowflake", "autoConfig")
+	if err != nil {
+		return nil, fmt.Errorf("opening: %w", err)
+	}
+	db.SetMaxOpenConns(1) // one driver session, as the other agents have
+	return db, nil
 }
 
 func pause(s step) error {

@@ -70,6 +70,7 @@ async function main() {
     await pause(step);
     if (step.sql) {
       try {
+        if (step.reconnect) conn = undefined;
         conn ??= await connect();
         Object.assign(line, await query(conn, step));
       } catch (err) {

@@ -72,6 +72,8 @@ def main():
         pause(step)
         if step.get("sql"):
             try:
+                if step.get("reconnect"):
+                    conn = None
                 if conn is None:
                     snowflake.connector.paramstyle = "qmark"
                     conn = snowflake.connector.connect()
