@@ -106,6 +106,8 @@ func recordingFailure(what string, err error) error {
 		return &Failure{What: what, Err: err, Fix: "If another server witnessed it, give that server's key with --witness-key; --own-keys checks only that it is whole."}
 	case errors.As(err, &tamper):
 		return &Failure{What: what, Err: err, Fix: "Keep the folder as it is: it is evidence. The approval server has its own copy: `jit recording fetch`."}
+	case errors.Is(err, recording.ErrEmpty):
+		return &Failure{What: what, Err: err, Fix: "Its process died before the session began; the folder can be deleted."}
 	case errors.Is(err, recording.ErrBusy):
 		return &Failure{What: what, Err: err, Fix: "Its session is still running; end that first."}
 	case errors.Is(err, fs.ErrNotExist):
@@ -121,6 +123,7 @@ const (
 	stateUnwitnessed = "unwitnessed" // ended, and no known server has all of it
 	stateUnsealed    = "unsealed"    // running, or left behind by a crash
 	stateChanged     = "changed"     // not what was recorded
+	stateEmpty       = "empty"       // its process died before the session began
 	stateUnreadable  = "unreadable"
 )
 
@@ -185,8 +188,11 @@ func (a *App) recordingRow(id string) recordingRow {
 	if err != nil {
 		row := recordingRow{ID: id, State: stateUnreadable, Why: err.Error()}
 		var tamper *recording.TamperError
-		if errors.As(err, &tamper) {
+		switch {
+		case errors.As(err, &tamper):
 			row.State = stateChanged
+		case errors.Is(err, recording.ErrEmpty):
+			row.State = stateEmpty
 		}
 		return row
 	}

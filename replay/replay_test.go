@@ -281,18 +281,7 @@ func FuzzVisible(f *testing.F) {
 // for the first screen, as the replay screen does; then it reports what the
 // whole of it takes in memory.
 func BenchmarkOpen100k(b *testing.B) {
-	var events []recording.Event
-	for i := range 100_000 {
-		id := fmt.Sprintf("%08d-0000-0000-0000-000000000000", i)
-		events = append(events,
-			recording.Event{Kind: recording.KindStatement, Statement: id, SQL: &recording.StatementFacts{
-				Text: fmt.Sprintf("SELECT id, name, email FROM app.public.customers WHERE id = %d", i), Digest: strings.Repeat("d", 64),
-				Kinds: []string{"SELECT"}, Reads: []string{"APP.PUBLIC.CUSTOMERS"}, Verdict: "allow", Rule: "default-read"}},
-			recording.Event{Kind: recording.KindForwarded, Statement: id, Forwarded: &recording.ForwardedFacts{RequestID: id, Digest: strings.Repeat("d", 64)}},
-			recording.Event{Kind: recording.KindResult, Statement: id, Result: &recording.ResultFacts{QueryID: id, Rows: 1, Columns: 3, Bytes: 100, Millis: 5}})
-	}
-	dir := recordBulk(b, events)
-	events = nil
+	dir := recordBulk(b, bulk(100_000))
 	heap := func() float64 {
 		var m runtime.MemStats
 		runtime.GC()
@@ -320,6 +309,21 @@ func BenchmarkOpen100k(b *testing.B) {
 		}
 		b.StartTimer()
 	}
+}
+
+// bulk makes the events of n statements.
+func bulk(n int) []recording.Event {
+	var events []recording.Event
+	for i := range n {
+		id := fmt.Sprintf("%08d-0000-0000-0000-000000000000", i)
+		events = append(events,
+			recording.Event{Kind: recording.KindStatement, Statement: id, SQL: &recording.StatementFacts{
+				Text: fmt.Sprintf("SELECT id, name, email FROM app.public.customers WHERE id = %d", i), Digest: strings.Repeat("d", 64),
+				Kinds: []string{"SELECT"}, Reads: []string{"APP.PUBLIC.CUSTOMERS"}, Verdict: "allow", Rule: "default-read"}},
+			recording.Event{Kind: recording.KindForwarded, Statement: id, Forwarded: &recording.ForwardedFacts{RequestID: id, Digest: strings.Repeat("d", 64)}},
+			recording.Event{Kind: recording.KindResult, Statement: id, Result: &recording.ResultFacts{QueryID: id, Rows: 1, Columns: 3, Bytes: 100, Millis: 5}})
+	}
+	return events
 }
 
 // recordBulk records with many writers, so that syncs are shared.

@@ -359,6 +359,26 @@ func TestEveryByteCounts(t *testing.T) {
 	}
 }
 
+// TestLostCheckpoint: only a log of a single event can have lost its checkpoint
+// to a crash.
+func TestLostCheckpoint(t *testing.T) {
+	f := newFixture(t)
+	m := copyOf(t, f.dir)
+	delete(m, FileCheckpoint)
+	if _, err := readAll(m, VerifyOptions{}); !errors.Is(err, ErrEmpty) {
+		t.Errorf("one event: %v, want ErrEmpty", err)
+	}
+	f.append(t, 1)
+	f.seal(t)
+	m = copyOf(t, f.dir)
+	delete(m, FileCheckpoint)
+	delete(m, FileCosig)
+	var te *TamperError
+	if _, err := readAll(m, VerifyOptions{}); !errors.As(err, &te) {
+		t.Errorf("three events: %v, want a TamperError", err)
+	}
+}
+
 // TestChangedWhileRead: the file changes after it was verified.
 func TestChangedWhileRead(t *testing.T) {
 	f := newFixture(t)

@@ -277,6 +277,39 @@ func TestKill(t *testing.T) {
 	}
 }
 
+// TestKillEarly kills a process while it makes its recording: what is left is
+// whole, or is known never to have begun. It is never called changed.
+func TestKillEarly(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	for round := range 15 {
+		dir := filepath.Join(t.TempDir(), "r")
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), "RECORDING_TEST_VICTIM="+dir)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		seen := rand.IntN(4) // how far it is let: its folder, the log, session.json, the checkpoint
+		mark := filepath.Join(dir, []string{"", FileEvents, FileSession, FileCheckpoint}[seen])
+		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
+			if _, err := os.Stat(mark); err == nil {
+				break
+			}
+		}
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Wait(); err == nil {
+			t.Fatal("the victim ended by itself")
+		}
+		_, err := Verify(dir, VerifyOptions{})
+		if err != nil && !errors.Is(err, ErrEmpty) && !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("round %d, killed at %s: %v", round, filepath.Base(mark), err)
+		}
+	}
+}
+
 // killVictim starts a victim, kills it after n acknowledgements, and returns
 // all that it made.
 func killVictim(t *testing.T, dir string, n int) (acked []string) {

@@ -1,6 +1,7 @@
 package recording
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"io/fs"
@@ -28,6 +29,10 @@ type VerifyOptions struct {
 	// whole folder is found.
 	Cosig []byte
 }
+
+// ErrEmpty means a recording ended before it began: its process died within
+// Create. At most session.opened is in it, and no session used it.
+var ErrEmpty = errors.New("the recording never began")
 
 // Report is what a verified recording proves.
 type Report struct {
@@ -127,7 +132,7 @@ func (l *loader) verify(head []byte) error {
 		l.checkpoint = checkpointOf(l.cosig) // a witness's copy has no other
 	}
 	if l.checkpoint == nil {
-		return tampered(FileCheckpoint, -1, "there is none")
+		return l.withoutCheckpoint()
 	}
 	if err := l.claim(FileCheckpoint, l.checkpoint); err != nil {
 		return err
@@ -148,6 +153,20 @@ func (l *loader) verify(head []byte) error {
 		return err
 	}
 	return l.verifyEnd(cosigned)
+}
+
+// withoutCheckpoint tells a recording whose Create was cut short, and which
+// holds nothing anybody was told of, from one that lost its checkpoint.
+func (l *loader) withoutCheckpoint() error {
+	start := make([]byte, MaxEvent)
+	n, err := l.file.ReadAt(start, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if end := bytes.IndexByte(start[:n], '\n'); n < MaxEvent && (end < 0 || end == n-1) {
+		return ErrEmpty
+	}
+	return tampered(FileCheckpoint, -1, "there is none")
 }
 
 // claim notes at which size a note needs the root.
