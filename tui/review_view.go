@@ -76,6 +76,8 @@ func (m *review) titleLine() string {
 	switch {
 	case !m.loaded:
 		left += "loading…"
+	case len(m.requests) == 0:
+		left += "nothing waits"
 	case len(m.requests) == 1:
 		left += "1 request waits"
 	default:
