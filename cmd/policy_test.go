@@ -3,6 +3,7 @@ package cmd
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jit-access/jit/policy"
+	"github.com/jit-access/jit/session"
 	"github.com/jit-access/jit/session/recording"
 )
 
@@ -246,5 +248,35 @@ func TestPolicyPushRefusesBeforeSending(t *testing.T) {
 	}
 	if _, _, code := runPolicy(t, "", "push", "@demo"); code != ExitSignIn {
 		t.Errorf("a good bundle with nobody signed in: exit %d", code)
+	}
+}
+
+// Only an administrator makes a bundle the active one, and the server checks it
+// again: who has the API needs no jit to send what does not hold.
+func TestPolicyPush(t *testing.T) {
+	o := newOffice(t)
+	alice, bob := o.signIn("alice"), o.signIn("bob")
+	if out, _ := alice.run(ExitOK, "policy", "diff", "@server", "@default"); out != "no difference\n" {
+		t.Errorf("before: %s", out)
+	}
+	alice.run(ExitDenied, "policy", "push", "@demo")
+	if out, _ := bob.run(ExitOK, "policy", "push", "@demo"); out != "active: "+policy.Demo().Digest()+"\n" {
+		t.Errorf("push: %s", out)
+	}
+	if out, _ := alice.run(ExitOK, "policy", "show", "@server"); out != string(policy.Demo().Format()) {
+		t.Error("the server's bundle is not the one pushed")
+	}
+	for name, data := range map[string]string{
+		"no bundle":    "garbage",
+		"half a line":  "-- --",
+		"unknown rule": "-- a.cedar --\npermit (principal, action == Action::\"rum\", resource);\n",
+		"deep":         "-- a.cedar --\n" + strings.Repeat("(", 100_000) + "\n",
+	} {
+		if _, err := bob.api().PushPolicy(t.Context(), []byte(data)); !errors.Is(err, session.ErrInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if out, _ := bob.run(ExitOK, "policy", "diff", "@server", "@demo"); out != "no difference\n" {
+		t.Errorf("after: %s", out)
 	}
 }
