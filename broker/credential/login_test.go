@@ -162,6 +162,17 @@ func TestRefusalEchoesTheSecret(t *testing.T) {
 	}
 }
 
+func TestRefusalWithoutSense(t *testing.T) {
+	for _, body := range []string{`{"success":false}`, `{"success":false,"code":"","message":""}`, `{"success":false,"code":"` + "<b>x</b>" + `","message":null,"data":5}`} {
+		url, _ := answers(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, body) })
+		_, err := Login(t.Context(), nil, url, Params{Account: "a", User: "u"}, NewPassword(secret.New(canary)))
+		var le *LoginError
+		if !errors.As(err, &le) || le.Code != "000000" || le.Message != "no message" {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+}
+
 func TestRefusedEndpoints(t *testing.T) {
 	for _, base := range []string{
 		"http://example.com", "http://10.0.0.1:8080", "http://169.254.169.254", "http://127.0.0.1.example.com",

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -153,10 +154,12 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// refusal takes code and message of a failure envelope.
+// refusal takes code and message of a failure envelope. A code that is not a
+// short number is none of Snowflake's and becomes 000000.
 func refusal(answer snowflake.Envelope, secrets []secret.Text) (code, message string) {
-	if answer.Code != nil {
-		code = clean(*answer.Code, secrets)
+	code = "000000"
+	if answer.Code != nil && len(*answer.Code) <= 6 && *answer.Code != "" && strings.Trim(*answer.Code, "0123456789") == "" {
+		code = *answer.Code
 	}
 	if answer.Message != nil {
 		message = *answer.Message

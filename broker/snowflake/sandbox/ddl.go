@@ -78,6 +78,7 @@ func (d *definition) name() ([]string, error) {
 func (d *definition) create() (*outcome, error) {
 	d.i = 1
 	d.replace = d.accept("OR", "REPLACE")
+	_ = d.accept("LOCAL") || d.accept("GLOBAL")
 	_ = d.accept("TRANSIENT") || d.accept("TEMPORARY") || d.accept("TEMP") || d.accept("SECURE") || d.accept("VOLATILE")
 	switch {
 	case d.accept("DATABASE"):
@@ -279,7 +280,7 @@ func (d *definition) cloneOf(r *relation, query string) (string, error) {
 
 // asSelect takes the columns of a query and returns its translation.
 func (d *definition) asSelect(r *relation) (string, error) {
-	rest := d.toks[d.i:]
+	rest := bareQuery(d.toks[d.i:])
 	out, err := d.server.evaluate(d.ctx, d.sess, rest, nil, false)
 	if err != nil {
 		return "", err

@@ -230,6 +230,8 @@ func TestQueries(t *testing.T) {
 		{"select case when 1 = 2 then 'a' else 'b' end as x", "[[b]]"},
 		{"select sum(amount) over (partition by status) from orders where id = 1000", "[[5.00]]"},
 		{"select max(birthday), min(created_at) from customers where id = 1", "[[1950-01-01T00:00:00Z 2021-01-04T08:30:00Z]]"},
+		{"(select 1);", "[[1]]"},
+		{"((with a as (select 2 as x) select x from a))", "[[2]]"},
 		{"values (1, 'a'), (2, 'b')", "[[1 a] [2 b]]"},
 	} {
 		if got := fmt.Sprint(rows(t, db, tt.query)); got != tt.want {

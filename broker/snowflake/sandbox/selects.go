@@ -26,7 +26,7 @@ func (s *Server) selects(ctx context.Context, sess *session, toks []token, bindi
 
 // evaluate translates and runs a query; s.schema is held.
 func (s *Server) evaluate(ctx context.Context, sess *session, toks []token, bindings map[string]bind, describe bool) (*outcome, error) {
-	tr, err := translate(trimEnd(toks), s.cat, sess.current(), sess.functions)
+	tr, err := translate(bareQuery(toks), s.cat, sess.current(), sess.functions)
 	if err != nil {
 		return nil, err
 	}
@@ -56,6 +56,30 @@ func trimEnd(toks []token) []token {
 		end--
 	}
 	return append(toks[:end:end], closing...)
+}
+
+// bareQuery drops semicolons at the end and parentheses around the whole, which
+// SQLite takes in subqueries only.
+func bareQuery(toks []token) []token {
+	toks = trimEnd(toks)
+	for toks[0].op("(") {
+		depth, i := 0, 0
+		for ; toks[i].sort != sortEnd; i++ {
+			if toks[i].op("(") {
+				depth++
+			}
+			if toks[i].op(")") {
+				if depth--; depth == 0 {
+					break
+				}
+			}
+		}
+		if toks[i].sort == sortEnd || toks[i+1].sort != sortEnd {
+			return toks
+		}
+		toks = append(toks[1:i:i], toks[i+1:]...)
+	}
+	return toks
 }
 
 // columnInfo is SQLite's account of a query's columns: which of a table they

@@ -10,8 +10,10 @@ import (
 	"encoding/pem"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -444,4 +446,47 @@ func TestClosingTwiceAtOnce(t *testing.T) {
 	if n := len(w.OpenSessions()); n != 0 {
 		t.Errorf("%d sessions are open", n)
 	}
+}
+
+// TestLogsHoldNoSecret: the log says what happened, not with which password,
+// token, text or value.
+func TestLogsHoldNoSecret(t *testing.T) {
+	var logged syncBuffer
+	w := start(t, func(o *sandbox.Options) {
+		o.Logger = slog.New(slog.NewJSONHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	})
+	token, master := w.login(t)
+	w.send(t, "POST", "/session/v1/login-request", "", strings.Replace(passwordLogin, password, "wrong-canary", 1))
+	w.send(t, "POST", "/queries/v1/query-request", token, `{"sqlText":"select 'text-canary', ssn from customers"}`)
+	w.send(t, "POST", "/queries/v1/query-request", token, `{"sqlText":"select 'value-canary'::int"}`)
+	w.send(t, "POST", "/session?delete=true", token, "")
+	text := logged.String()
+	for _, planted := range []string{password, "canary", token, master, "900-10-1000"} {
+		if strings.Contains(text, planted) {
+			t.Errorf("the log holds %q", planted)
+		}
+	}
+	for _, said := range []string{"session opened", "login refused", "statement ended", "session closed"} {
+		if !strings.Contains(text, said) {
+			t.Errorf("the log does not say %q:\n%s", said, text)
+		}
+	}
+}
+
+// syncBuffer is a bytes.Buffer for several goroutines.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
 }
