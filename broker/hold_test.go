@@ -126,6 +126,9 @@ func TestHoldPolling(t *testing.T) {
 	if m := r.send("GET", "/monitoring/queries/"+s.id, tk.token, nil); !strings.Contains(m.Raw, `"status":"QUEUED"`) || strings.Contains(m.Raw, "drop") {
 		t.Errorf("H12: %s", m.Raw)
 	}
+	if m := r.send("GET", "/monitoring/queries//"+s.id, tk.token, nil); !strings.Contains(m.Raw, `"status":"QUEUED"`) {
+		t.Errorf("the Python connector's spelling: %s", m.Raw)
+	}
 	other := r.login() // H09
 	if a := r.send("GET", path, other.token, nil); a.code() != "000709" {
 		t.Errorf("H09 poll: %s", a.Raw)

@@ -52,8 +52,13 @@ var routes = [...]route{
 	{http.MethodPost, "/queries/", "/abort-request", true, (*Broker).serveAbortByID},
 	{http.MethodGet, "/queries/", "/result", true, (*Broker).serveResult},
 	{http.MethodGet, "/monitoring/queries/", "", true, (*Broker).serveMonitoring},
+	{http.MethodGet, doubledSlash, "", true, (*Broker).serveMonitoring},
 	{http.MethodGet, chunkPrefix, "", true, (*Broker).serveChunk},
 }
+
+// doubledSlash is how the Python connector 5.2 spells the monitoring path; the
+// only doubled slash that is let through, to this one route.
+const doubledSlash = "/monitoring/queries//"
 
 // match returns the variable segment if path is this route's.
 func (t route) match(path string) (string, bool) {
@@ -126,7 +131,7 @@ func (b *Broker) refuseLine(r *http.Request) string {
 		return "http version"
 	case r.Method == http.MethodConnect, !strings.HasPrefix(path, "/"):
 		return "request form" // proxy requests, OPTIONS *
-	case strings.ContainsAny(path, "%\\;") || strings.Contains(path, "//") || strings.Contains(path, "/."):
+	case strings.ContainsAny(path, "%\\;") || strings.Contains(strings.TrimPrefix(path, doubledSlash), "//") || strings.Contains(path, "/."):
 		return "path form"
 	case r.URL.Path != path:
 		return "path form"
