@@ -2,6 +2,7 @@ package approval
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -568,6 +569,26 @@ func TestAttackFloodOfRequests(t *testing.T) {
 		_, err := s.person(w.alice).Submit(t.Context(), sessionSubmission())
 		wantErr(t, err, session.ErrCapacity)
 		must[session.Request](t)(s.person(w.mallory).Submit(t.Context(), sessionSubmission()))
+	})
+}
+
+// One person opens streams without end; others still get theirs.
+func TestAttackFloodOfStreams(t *testing.T) {
+	w := newWorld(t, Limits{})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	for range maxStreams {
+		must[<-chan session.Event](t)(w.client(w.mallory).Watch(ctx, -1))
+	}
+	_, err := w.client(w.mallory).Watch(ctx, -1)
+	wantErr(t, err, session.ErrCapacity)
+	must[<-chan session.Event](t)(w.client(w.bob).Watch(ctx, -1))
+	cancel()
+	eventually(t, 10*time.Second, "the places are free again", func() bool {
+		again, stop := context.WithCancel(t.Context())
+		defer stop()
+		_, err := w.client(w.mallory).Watch(again, -1)
+		return err == nil
 	})
 }
 

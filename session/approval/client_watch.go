@@ -79,7 +79,7 @@ func (w *watcher) connect(ctx context.Context) (stream, error) {
 	if w.position >= 0 {
 		req.Header.Set("Last-Event-ID", strconv.FormatInt(w.position, 10))
 	}
-	resp, err := w.t.send(req)
+	resp, err := w.t.send(req) //nolint:bodyclose // the stream owns it, see stream.close
 	if err != nil {
 		cancel()
 		return stream{}, err

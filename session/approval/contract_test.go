@@ -388,11 +388,14 @@ func TestUnusedSessionExpires(t *testing.T) {
 	eachSide(t, Limits{FirstUse: time.Hour}, func(t *testing.T, w *world, s side) {
 		o := openSessionFor(t, w, s, w.dave)
 		w.clock.advance(time.Hour)
+		_, err := s.broker(o).OpenUpstream(t.Context()) // time alone decides
+		wantErr(t, err, session.ErrExpired)
 		if err := w.store.Sweep(t.Context(), w.clock.now()); err != nil {
 			t.Fatal(err)
 		}
-		_, err := s.broker(o).OpenUpstream(t.Context())
-		wantErr(t, err, session.ErrExpired)
+		if ses := must[session.Session](t)(s.person(w.dave).Session(t.Context(), o.Session.ID)); ses.Phase != session.PhaseExpired {
+			t.Errorf("the session is %s", ses.Phase)
+		}
 	})
 }
 

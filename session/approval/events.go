@@ -42,13 +42,13 @@ func (s *Store) lastEvent(ctx context.Context) (int64, error) {
 // eventPage bounds one read of the events table.
 const eventPage = 500
 
-// eventsAfter returns what w may see after id, the id up to which it looked,
-// and whether there may be more.
-func (s *Store) eventsAfter(ctx context.Context, w Caller, id int64) (seen []session.Event, last int64, more bool, err error) {
-	rows, err := s.db.read.QueryContext(ctx, `SELECT id, kind, at, request_id, session_id FROM events WHERE id > $1 ORDER BY id LIMIT $2`, id, eventPage)
+// readEvents reads one page of the events table.
+func (s *Store) readEvents(ctx context.Context, after int64) ([]session.Event, error) {
+	rows, err := s.db.read.QueryContext(ctx, `SELECT id, kind, at, request_id, session_id FROM events WHERE id > $1 ORDER BY id LIMIT $2`, after, eventPage)
 	if err != nil {
-		return nil, id, false, err
+		return nil, err
 	}
+	defer func() { _ = rows.Close() }()
 	var page []session.Event
 	for rows.Next() {
 		var (
@@ -57,13 +57,19 @@ func (s *Store) eventsAfter(ctx context.Context, w Caller, id int64) (seen []ses
 			at   int64
 		)
 		if err := rows.Scan(&e.ID, &kind, &at, &e.RequestID, &e.SessionID); err != nil {
-			_ = rows.Close()
-			return nil, id, false, err
+			return nil, err
 		}
 		e.Kind, e.At = session.EventKind(kind), fromMicros(at)
 		page = append(page, e)
 	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+	return page, rows.Err()
+}
+
+// eventsAfter returns what w may see after id, the id up to which it looked,
+// and whether there may be more.
+func (s *Store) eventsAfter(ctx context.Context, w Caller, id int64) (seen []session.Event, last int64, more bool, err error) {
+	page, err := s.readEvents(ctx, id)
+	if err != nil {
 		return nil, id, false, err
 	}
 	last = id

@@ -43,6 +43,7 @@ type Server struct {
 	api      huma.API
 	handler  http.Handler
 	stopping chan struct{} // closed by Serve: ends event streams
+	streams  streams
 }
 
 // NewServer makes a Server. It does no I/O; the issuer is discovered with the
@@ -73,7 +74,7 @@ func NewServer(cfg Config) (*Server, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{
-		cfg: cfg, store: cfg.Store, log: cfg.Logger, stopping: make(chan struct{}),
+		cfg: cfg, store: cfg.Store, log: cfg.Logger, stopping: make(chan struct{}), streams: streams{n: map[string]int{}},
 		ids: &identities{issuer: cfg.Issuer, audiences: cfg.Audiences, groupsClaim: cfg.GroupsClaim, hc: cfg.HTTPClient, now: cfg.Store.cfg.Now},
 	}
 	if cfg.PublicURL != "" {

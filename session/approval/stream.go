@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/jit-access/jit/session"
@@ -16,7 +17,32 @@ import (
 const (
 	beatEvery    = 15 * time.Second
 	streamWindow = 30 * time.Second // for one write
+	maxStreams   = 32               // of one person, or of one broker, at once
 )
+
+// streams counts the open event streams of each caller.
+type streams struct {
+	mu sync.Mutex
+	n  map[string]int
+}
+
+// enter takes a place, and returns how to give it back.
+func (s *streams) enter(w Caller) (leave func(), err error) {
+	who := w.Principal.ID() + " " + w.Session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.n[who] >= maxStreams {
+		return nil, session.Refuse(session.ErrCapacity, "You have %d event streams open. Close one first.", maxStreams)
+	}
+	s.n[who]++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.n[who]--; s.n[who] == 0 {
+			delete(s.n, who)
+		}
+	}, nil
+}
 
 // streamEvents is GET /v1/events. The first lines tell the position, so that a
 // client that loses the connection before the first event resumes from there.
@@ -27,6 +53,12 @@ func (s *Server) streamEvents(w http.ResponseWriter, r *http.Request) {
 		s.writeProblem(w, r, err)
 		return
 	}
+	leave, err := s.streams.enter(c.Caller)
+	if err != nil {
+		s.writeProblem(w, r, err)
+		return
+	}
+	defer leave()
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	if !c.until.IsZero() { // a stream lives no longer than the token that opened it
@@ -46,7 +78,7 @@ func (s *Server) streamEvents(w http.ResponseWriter, r *http.Request) {
 		if out.SetWriteDeadline(time.Now().Add(streamWindow)) != nil {
 			return false
 		}
-		if _, err := fmt.Fprintf(w, format, args...); err != nil {
+		if _, err := fmt.Fprintf(w, format, args...); err != nil { //nolint:gosec // JSON in an event stream, no browser reads it
 			return false
 		}
 		return out.Flush() == nil

@@ -51,6 +51,13 @@ func (s *Store) openUpstream(ctx context.Context, w Caller, sessionID string) (s
 		if err := running(ses, c.now); err != nil {
 			return err
 		}
+		var firstUseBy int64
+		if err := c.QueryRowContext(ctx, `SELECT first_use_by FROM sessions WHERE id = $1`, sessionID).Scan(&firstUseBy); err != nil {
+			return err
+		}
+		if ses.FirstUseAt.IsZero() && !c.now.Before(fromMicros(firstUseBy)) {
+			return session.Refuse(session.ErrExpired, "The session was not used in time. Ask for a new one.")
+		}
 		var open int
 		if err := c.QueryRowContext(ctx, `SELECT COUNT(*) FROM upstreams WHERE session_id = $1 AND state IN ('opening', 'open')`, sessionID).Scan(&open); err != nil {
 			return err
