@@ -3,8 +3,10 @@
 package tui
 
 import (
+	"bytes"
 	"context"
 	"io"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -22,12 +24,16 @@ func TestReplayOnATerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer master.Close() //nolint:errcheck // test
-	defer tty.Close()    //nolint:errcheck // test
 	if err := pty.Setsize(master, &pty.Winsize{Cols: width, Rows: height}); err != nil {
 		t.Fatal(err)
 	}
 	screen := vt10x.New(vt10x.WithSize(width, height), vt10x.WithWriter(io.Discard))
-	go func() { _, _ = io.Copy(screen, master) }() // ends with the terminal
+	var raw bytes.Buffer // read once copied is closed
+	copied := make(chan struct{})
+	go func() {
+		defer close(copied)
+		_, _ = io.Copy(io.MultiWriter(screen, &raw), master) // ends with the terminal
+	}()
 
 	rec := openReplay(t, replayStory())
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -66,5 +72,10 @@ func TestReplayOnATerminal(t *testing.T) {
 	}
 	if err := <-done; err != nil {
 		t.Errorf("leaving: %v", err)
+	}
+	_ = tty.Close()
+	<-copied
+	if colour := regexp.MustCompile(`\x1b\[(\d+;)*(3|4|9|10)\d[;m]`).FindString(raw.String()); colour != "" {
+		t.Errorf("NO_COLOR is set, but it draws %q", colour)
 	}
 }
