@@ -6,6 +6,17 @@ package sql
 // about the text as a whole, and it must not run. Statements that are only
 // partly understood carry reasons in Unknown instead.
 func Analyze(text string, ctx Context, cat Catalog) (a *Analysis, err error) {
+	defer func() {
+		if fault := recover(); fault != nil { // a bug here must not be a way past here
+			a, err = nil, &UnsupportedError{Msg: internalFault}
+		}
+	}()
+	return analyze(text, ctx, cat)
+}
+
+const internalFault = "the analysis itself failed"
+
+func analyze(text string, ctx Context, cat Catalog) (a *Analysis, err error) {
 	l, err := lex(text)
 	if err != nil {
 		return nil, err

@@ -78,11 +78,11 @@ func sameFacts(list []Statement) []Statement {
 // text, and is its own canonical text.
 func checkCanonical(t *testing.T, text string, cat Catalog) {
 	t.Helper()
-	a, err := Analyze(text, testContext, cat)
+	a, err := analyze(text, testContext, cat)
 	if err != nil {
 		return
 	}
-	b, err := Analyze(a.Canonical, testContext, cat)
+	b, err := analyze(a.Canonical, testContext, cat)
 	if err != nil {
 		t.Fatalf("%q: the canonical text %q is refused: %v", text, a.Canonical, err)
 	}

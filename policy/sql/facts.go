@@ -13,7 +13,7 @@
 //  2. Labels over-approximate: an output or a predicate carries every base
 //     column its value can depend on, through values and control flow alike.
 //     What cannot be resolved carries Top.
-//  3. What was parsed is what is sent: Script.Canonical is the token stream
+//  3. What was parsed is what is sent: Analysis.Canonical is the token stream
 //     re-emitted, and parsing it again gives the same facts.
 package sql
 

@@ -102,7 +102,7 @@ func FuzzResolve(f *testing.F) {
 	addSeeds(f)
 	cat := lineageCatalog()
 	f.Fuzz(func(t *testing.T, text string) {
-		a, err := Analyze(text, testContext, cat)
+		a, err := analyze(text, testContext, cat)
 		if err != nil {
 			return
 		}
@@ -120,6 +120,18 @@ func FuzzResolve(f *testing.F) {
 			checkWrapped(t, a.Statements[0], cat)
 		}
 	})
+}
+
+type faultyCatalog struct{}
+
+func (faultyCatalog) Relation(ObjectName) (Relation, bool) { panic("a bug") }
+
+func TestAFaultRefusesTheText(t *testing.T) {
+	a, err := Analyze("SELECT 1 FROM t", testContext, faultyCatalog{})
+	var unsupported *UnsupportedError
+	if a != nil || !errors.As(err, &unsupported) || unsupported.Msg != internalFault {
+		t.Errorf("got %v, %v", a, err)
+	}
 }
 
 // The canonical text has the facts of the text.
