@@ -23,7 +23,6 @@ type class struct {
 	mask   Mask
 	word   string   // of the detector
 	detect detector // nil: by column name alone
-	line   int
 }
 
 // parents are the classes above this one: pii.email is in pii.
@@ -177,7 +176,7 @@ func loadClasses(name string, data []byte, ps *problems) classTable {
 }
 
 func (t *classTable) loadClass(y yamlFile, e entry) *class {
-	c := &class{name: e.key, line: e.line}
+	c := &class{name: e.key}
 	covered := false
 	for _, f := range y.mapping(e.node, "class "+e.key) {
 		switch f.key {

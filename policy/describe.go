@@ -3,8 +3,6 @@ package policy
 import (
 	"slices"
 	"strings"
-
-	"github.com/jit-access/jit/policy/sql"
 )
 
 // Rule describes one rule of a bundle.
@@ -73,15 +71,6 @@ func (b *Bundle) Budgets() (statement, session Limits, statements int64) {
 
 // Cases lists the tests of the bundle.
 func (b *Bundle) Cases() []Case { return slices.Clone(b.tests) }
-
-// ClassesOf lists the classes of a column.
-func (b *Bundle) ClassesOf(c sql.Column) []string {
-	var out []string
-	for _, cl := range b.classes.of(c) {
-		out = append(out, cl.name)
-	}
-	return out
-}
 
 // ParseScene reads the subject, setting and catalog of a file of tests, with
 // or without tests in it. Its problems are a *BundleError.

@@ -133,3 +133,20 @@ func TestDocumentedMasks(t *testing.T) {
 		t.Errorf("the table shows %d masks", seen)
 	}
 }
+
+func TestEveryRulingOfJitItselfIsDocumented(t *testing.T) {
+	data, err := os.ReadFile("../docs/policy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range reservedIDs {
+		if !strings.Contains(string(data), "| `"+id+"` | ") {
+			t.Errorf("%s is not explained", id)
+		}
+	}
+	for _, fact := range statementFactNames {
+		if !strings.Contains(string(schemaText), fact) {
+			t.Errorf("%s is not in the schema", fact)
+		}
+	}
+}

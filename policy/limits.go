@@ -46,7 +46,7 @@ func loadLimits(name string, data []byte, ps *problems) budgets {
 			case e.key == "rows":
 				to.Rows, err = parseCount(text)
 			case e.key == "bytes":
-				to.Bytes, err = ParseBytes(text)
+				to.Bytes, err = parseBytes(text)
 			case e.key == "wall":
 				to.Wall, err = parseWall(text)
 			case e.key == "statements" && part.key == "session":
@@ -78,8 +78,8 @@ func parseWall(s string) (time.Duration, error) {
 	return d, nil
 }
 
-// ParseBytes reads a size such as 512 KiB, 1 GiB or 1000000.
-func ParseBytes(s string) (int64, error) {
+// parseBytes reads a size such as 512 KiB, 1 GiB or 1000000.
+func parseBytes(s string) (int64, error) {
 	number, unit, _ := strings.Cut(strings.TrimSpace(s), " ")
 	factor, ok := map[string]int64{"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}[unit]
 	n, err := strconv.ParseInt(number, 10, 64)
