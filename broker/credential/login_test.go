@@ -414,3 +414,19 @@ func TestTLS(t *testing.T) {
 		t.Errorf("untrusted: %v", err)
 	}
 }
+
+func TestLoginWithoutMasterToken(t *testing.T) {
+	url, count := answers(t, func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, `{"data":{"token":"only","sessionId":1},"success":true}`)
+	})
+	s, err := Login(t.Context(), nil, url, Params{Account: "a", User: "u"}, NewPassword(secret.New("x")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !s.MasterToken.IsZero() || s.ValidFor != defaultValid || s.MasterValidFor != defaultMasterValid {
+		t.Errorf("session %+v", s)
+	}
+	if _, err := Renew(t.Context(), nil, url, s); err == nil || count.Load() != 1 {
+		t.Errorf("renewing without a master token: %v after %d requests", err, count.Load())
+	}
+}
