@@ -92,7 +92,6 @@ func (a *App) login(ctx context.Context, o loginOptions) error {
 	if err != nil {
 		return err
 	}
-	waiting := func() {}
 	signedIn, err := source.SignIn(ctx, func(ctx context.Context, p identity.Prompt) error {
 		if err := a.showCode(ctx, p); err != nil {
 			return err
@@ -100,10 +99,9 @@ func (a *App) login(ctx context.Context, o loginOptions) error {
 		if o.Browser {
 			a.browse(ctx, p)
 		}
-		waiting = a.countDown(p.Expires)
+		go a.countDown(ctx, p.Expires) // ends with ctx, so with the code
 		return nil
 	})
-	waiting()
 	if err != nil {
 		return signInFailure("signing in at "+cfg.Issuer, err)
 	}
@@ -186,29 +184,21 @@ func fetchSignInConfig(ctx context.Context, server string) (signInConfig, error)
 	return told, nil
 }
 
-// countDown shows how long the code is still good, until it is stopped.
-func (a *App) countDown(expires time.Time) (stop func()) {
+// countDown shows how long the code is still good, until ctx ends.
+func (a *App) countDown(ctx context.Context, expires time.Time) {
 	p := newProgress(a, "waiting for you to sign in", a.Now())
-	quit, gone := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(gone)
-		defer p.done()
-		tick := time.NewTicker(time.Second)
-		defer tick.Stop()
-		for {
-			select {
-			case <-quit:
-				return
-			case <-tick.C:
-				now := a.Now()
-				p.note(max(expires.Sub(now), 0).Truncate(time.Second).String() + " left")
-				p.show(now)
-			}
+	defer p.done()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			now := a.Now()
+			p.note(max(expires.Sub(now), 0).Truncate(time.Second).String() + " left")
+			p.show(now)
 		}
-	}()
-	return func() {
-		close(quit)
-		<-gone
 	}
 }
 

@@ -74,7 +74,8 @@ type Prompt struct {
 	Expires     time.Time
 }
 
-// PromptFunc shows a Prompt. It returns at once; polling goes on meanwhile.
+// PromptFunc shows a Prompt. It returns at once: polling begins when it has.
+// Its context ends when the code is no longer of use.
 type PromptFunc func(ctx context.Context, p Prompt) error
 
 // Person is who the issuer says is signed in, and for how long the present

@@ -167,10 +167,13 @@ func (s *Source) signIn(ctx context.Context, prompt PromptFunc) (SignedIn, error
 	if err != nil {
 		return SignedIn{}, fmt.Errorf("starting the sign-in: %w", err)
 	}
-	if err := prompt(ctx, d.prompt); err != nil {
+	waiting, answered := context.WithCancel(ctx)
+	defer answered()
+	if err := prompt(waiting, d.prompt); err != nil {
 		return SignedIn{}, fmt.Errorf("showing the code: %w", err)
 	}
 	token, err := s.poll(ctx, is, d)
+	answered()
 	if err != nil {
 		return SignedIn{}, fmt.Errorf("waiting for the sign-in: %w", err)
 	}
