@@ -218,10 +218,7 @@ func (b *Broker) metadata(ctx context.Context, l *login, text string, describe b
 	if !rep.success {
 		return nil, nil, fmt.Errorf("%w: code %s", errUpstream, rep.code)
 	}
-	data, err := snowflake.ParseObject(rep.top.Get("data"))
-	if err != nil {
-		return nil, nil, err
-	}
+	data := rep.data
 	columns, err := snowflake.ParseRowType(data.Get("rowtype"))
 	if err != nil || describe {
 		return nil, columns, err

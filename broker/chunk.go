@@ -275,11 +275,10 @@ func (b *Broker) refreshChunks(ctx context.Context, set *chunkSet) error {
 	if err != nil {
 		return err
 	}
-	data, err := snowflake.ParseObject(rep.top.Get("data"))
-	if err != nil || !rep.success {
+	if !rep.success {
 		return fmt.Errorf("%w: refreshing chunk addresses", errUpstream)
 	}
-	_, urls, headers, err := upstreamChunks(data)
+	_, urls, headers, err := upstreamChunks(rep.data)
 	if err != nil {
 		return err
 	}
@@ -302,6 +301,8 @@ func (b *Broker) streamChunk(w http.ResponseWriter, r *http.Request, ref chunkRe
 	}
 	h.Set("Cache-Control", "no-store")
 	control := http.NewResponseController(w)
+	// The server's read deadline would end the request's context in mid-transfer.
+	_ = control.SetReadDeadline(time.Time{}) // a connection without deadlines needs none
 	body := bufio.NewReaderSize(resp.Body, 64<<10)
 	magic, _ := body.Peek(2) // a shorter body is no gzip
 	zipped := len(magic) == 2 && magic[0] == 0x1f && magic[1] == 0x8b

@@ -131,7 +131,7 @@ func (d *driven) open(base, account, password, token string, rt http.RoundTrippe
 		d.t.Fatal(err)
 	}
 	cfg := &sf.Config{Account: account, User: "alice", Host: u.Hostname(), Port: port, Protocol: "http", Transporter: rt,
-		Database: "DEMO", Schema: "PUBLIC", LoginTimeout: 10 * time.Second, Params: d.params}
+		Database: "DEMO", Schema: "PUBLIC", Params: d.params}
 	if token != "" {
 		cfg.Authenticator, cfg.Token = sf.AuthTypePat, token
 	} else {

@@ -254,15 +254,12 @@ func (b *Broker) lost(ctx context.Context, l *login, s *statement, began time.Ti
 // follow333 polls upstream until the statement has ended.
 func (b *Broker) follow333(ctx context.Context, l *login, rep *reply, seen func(queryID string)) (*reply, error) {
 	for inProgress(rep) {
-		data, err := snowflake.ParseObject(rep.top.Get("data"))
-		if err != nil {
-			return nil, err
-		}
-		id, _ := data.Text("queryId")
+		id, _ := rep.data.Text("queryId")
 		if !plainSegment(id) {
 			return nil, fmt.Errorf("%w: a running statement without a query id", errUpstream)
 		}
 		seen(id)
+		var err error
 		if rep, err = b.call(ctx, l, upstreamCall{method: http.MethodGet, path: snowflake.ResultPath(id), requestID: uuid.NewString()}); err != nil {
 			return nil, err
 		}
@@ -288,10 +285,6 @@ func (l *login) moved(rep *reply, statements []sql.Statement) {
 		return
 	}
 	changed := changesContext(statements)
-	data, err := snowflake.ParseObject(rep.top.Get("data"))
-	if err != nil {
-		data = nil // the result is withheld later; the effects stand
-	}
 	l.mu.Lock()
 	p := l.place
 	for i := range statements {
@@ -307,7 +300,7 @@ func (l *login) moved(rep *reply, statements []sql.Statement) {
 		key string
 		to  *string
 	}{{"finalDatabaseName", &p.database}, {"finalSchemaName", &p.schema}, {"finalWarehouseName", &p.warehouse}, {"finalRoleName", &p.role}} {
-		if name, ok := data.Text(f.key); ok {
+		if name, ok := rep.data.Text(f.key); ok {
 			*f.to = name
 		}
 	}

@@ -398,3 +398,39 @@ func TestRevokedAtRenewal(t *testing.T) {
 		t.Errorf("login: %s", a.Raw)
 	}
 }
+
+func TestIdleLogins(t *testing.T) { // S07
+	r := newRig(t)
+	tk := r.login()
+	request, final := r.held(tk, "", "drop table t")
+	r.b.dropIdle(time.Now().Add(masterLife - time.Minute))
+	if r.desk.state(request) != session.StatePending {
+		t.Fatal("dropped too early")
+	}
+	r.b.dropIdle(time.Now().Add(masterLife + time.Minute))
+	if a := <-final; a.code() != "390111" {
+		t.Errorf("held: %s", a.Raw)
+	}
+	eventually(t, "withdrawn", func() bool { return r.desk.state(request) == session.StateWithdrawn })
+	if a := r.query(tk, "", "select 1"); a.code() != "390111" {
+		t.Errorf("got %s", a.Raw)
+	}
+}
+
+func TestOutcomesAreForgotten(t *testing.T) {
+	r := newRig(t)
+	tk := r.login()
+	id := uuid.NewString()
+	r.query(tk, id, "select 1")
+	r.b.dropIdle(time.Now().Add(rememberFor - time.Second))
+	r.query(tk, id, "select 1")
+	if n := len(r.up.seen()); n != 1 {
+		t.Fatalf("%d executions within the time outcomes are kept", n)
+	}
+	r.b.dropIdle(time.Now().Add(rememberFor + time.Minute))
+	for l := range r.b.logins {
+		if len(l.statements)+len(l.byID)+len(l.finished)+l.kept != 0 {
+			t.Errorf("left: %d %d %d, %d bytes", len(l.statements), len(l.byID), len(l.finished), l.kept)
+		}
+	}
+}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -135,7 +137,7 @@ func refuseRelease(p plan, r *released, err error) *refusal {
 	switch {
 	case err != nil:
 		why := "the result could not be read, so nothing of it was released"
-		if asWithheld(err, &w) {
+		if errors.As(err, &w) {
 			why = w.why
 		}
 		return faultWithheld.refuse(why)
@@ -147,28 +149,19 @@ func refuseRelease(p plan, r *released, err error) *refusal {
 	return nil
 }
 
-func asWithheld(err error, w **errWithheld) bool {
-	var ok bool
-	*w, ok = err.(*errWithheld) //nolint:errorlint // made and consumed in this file, never wrapped
-	return ok
-}
-
 // releaseError relays Snowflake's own error. Its text may quote cells, so it is
 // replaced when the statement touches classed data.
 func (b *Broker) releaseError(ctx context.Context, s *statement, p plan, rep *reply, began time.Time) outcome {
 	f := snowflake.Failure{Code: rep.code}
 	f.Message, _ = rep.top.Text("message")
 	body := rep.raw
-	data, err := snowflake.ParseObject(rep.top.Get("data"))
-	if err == nil {
-		f.SQLState, _ = data.Text("sqlState")
-		f.QueryID, _ = data.Text("queryId")
-		f.Type, _ = data.Text("type")
-	}
+	f.SQLState, _ = rep.data.Text("sqlState")
+	f.QueryID, _ = rep.data.Text("queryId")
+	f.Type, _ = rep.data.Text("type")
 	if p.scrub {
 		f.Message = scrubbedText
 	}
-	if p.scrub || err != nil || f.Message == "" {
+	if p.scrub || rep.data == nil || f.Message == "" {
 		body = snowflake.AppendFailure(nil, f)
 	}
 	facts := &recording.ResultFacts{QueryID: f.QueryID, Error: f.Code + " " + clip(oneLine(f.Message), 500), Millis: time.Since(began).Milliseconds()}
@@ -181,10 +174,11 @@ func (b *Broker) releaseError(ctx context.Context, s *statement, p plan, rep *re
 // rewrite turns an upstream success into what the driver may have.
 func (b *Broker) rewrite(l *login, s *statement, child int, p plan, rep *reply) (released, error) {
 	var r released
-	data, err := snowflake.ParseObject(rep.top.Get("data"))
-	if err != nil {
+	if rep.data == nil {
 		return r, withheld("Snowflake answered without data")
 	}
+	data := slices.Clone(rep.data)
+	var err error
 	r.queryID, _ = data.Text("queryId")
 	if r.queryID != "" && !plainSegment(r.queryID) {
 		return r, withheld("Snowflake answered with a query id that is none")
@@ -238,8 +232,13 @@ func (b *Broker) rewrite(l *login, s *statement, child int, p plan, rep *reply) 
 		return r, withheld("the answer holds storage credentials")
 	}
 	r.body = rep.raw
-	if touched {
+	if touched || !rep.top.Has("code") || !rep.top.Has("message") {
 		top := append(snowflake.Object{}, rep.top...)
+		for _, key := range [...]string{"code", "message"} { // drivers rely on both
+			if !top.Has(key) {
+				top.Set(key, json.RawMessage("null"))
+			}
+		}
 		top.Set("data", data.Append(make([]byte, 0, len(rep.raw)+1024)))
 		r.body = top.Append(make([]byte, 0, len(rep.raw)+2048))
 	}
@@ -421,11 +420,7 @@ func overrideParameters(raw json.RawMessage) (json.RawMessage, bool) {
 
 // adopt takes over the children of a batch, each under its own plan.
 func (b *Broker) adopt(l *login, s *statement, plans planSet, rep *reply, queryID string) error {
-	data, err := snowflake.ParseObject(rep.top.Get("data"))
-	if err != nil {
-		return withheld("Snowflake answered without data")
-	}
-	ids, _ := data.Text("resultIds")
+	ids, _ := rep.data.Text("resultIds")
 	if ids == "" {
 		if len(plans.statements) > 1 && !s.describe {
 			return withheld("the batch came back without its children")
@@ -433,7 +428,7 @@ func (b *Broker) adopt(l *login, s *statement, plans planSet, rep *reply, queryI
 		return nil
 	}
 	list := strings.Split(ids, ",")
-	kinds, _ := data.Text("resultTypes")
+	kinds, _ := rep.data.Text("resultTypes")
 	if len(plans.statements) < 2 || len(list) != len(plans.statements) || len(strings.Split(kinds, ",")) != len(list) {
 		return withheld("Snowflake ran another number of statements than were judged")
 	}

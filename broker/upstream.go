@@ -58,17 +58,18 @@ func (b *Broker) upstreamRequestID(l *login, requestID string) string {
 	up := l.up.ID
 	l.mu.Unlock()
 	m := hmac.New(sha256.New, b.idKey)
-	fmt.Fprintf(m, "%d:%s%s", len(up), up, requestID) // hash.Hash never returns an error
+	_, _ = fmt.Fprintf(m, "%d:%s%s", len(up), up, requestID) // hash.Hash never returns an error
 	var id uuid.UUID
 	copy(id[:], m.Sum(nil))
 	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80
 	return id.String()
 }
 
-// reply is an upstream envelope: parsed at the top, raw below.
+// reply is an upstream envelope, parsed two levels deep, raw below.
 type reply struct {
 	raw     []byte
 	top     snowflake.Object
+	data    snowflake.Object // nil if there is none, or it is no object; never changed
 	code    string
 	success bool
 }
@@ -82,6 +83,11 @@ func parseReply(raw []byte) (*reply, error) {
 	p.code, _ = top.Text("code")
 	if !top.Has("success") || !p.success && (p.code == "" || strings.Trim(p.code, "0123456789") != "") {
 		return nil, fmt.Errorf("%w: the envelope has no verdict", errUpstream)
+	}
+	if raw := top.Get("data"); len(raw) > 0 && raw[0] == '{' {
+		if p.data, err = snowflake.ParseObject(raw); err != nil {
+			return nil, fmt.Errorf("%w: reading the data: %w", errUpstream, err)
+		}
 	}
 	return p, nil
 }
