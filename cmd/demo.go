@@ -76,11 +76,14 @@ func (a *App) demoEnd(stage *demoStage) error {
 	if err != nil {
 		return &Failure{What: "verifying the recording", Err: err}
 	}
+	if !report.Sealed || report.Unwitnessed > 0 {
+		return &Failure{What: "verifying the recording", Err: fmt.Errorf("sealed: %v, events that the server did not cosign: %d", report.Sealed, report.Unwitnessed)}
+	}
 	a.say("")
 	a.say("The recording is whole: %d events, signed by the session and cosigned by the server.", report.Events)
 	a.say("")
 	a.say("  see it again   jit replay %s", folder)
-	a.say("  check it       jit recording verify %s", folder)
+	a.say("  check it       jit recording verify %s --witness-key %s", folder, stage.alice.witnessKeyFile())
 	a.say("  (without jit on your PATH: go run ./cmd/jit replay %s)", folder)
 	return nil
 }

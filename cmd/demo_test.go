@@ -62,12 +62,12 @@ func TestDemoShowsTheWholeStory(t *testing.T) {
 		t.Errorf("a hidden value came out:\n%s", &out)
 	}
 	// What the demo tells the user to run next works.
-	next := regexp.MustCompile(`check it +jit (recording verify \S+)`).FindStringSubmatch(errOut.String())
+	next := regexp.MustCompile(`check it +jit (recording verify \S+) (--witness-key \S+)`).FindStringSubmatch(errOut.String())
 	if next == nil {
 		t.Fatalf("the demo does not say how to check the recording:\n%s", &errOut)
 	}
-	if code := a.Run(t.Context(), strings.Fields(next[1])); code != ExitOK {
-		t.Errorf("`jit %s` exits %d\n%s", next[1], code, &errOut)
+	if code := a.Run(t.Context(), strings.Fields(next[1]+" "+next[2])); code != ExitOK {
+		t.Errorf("`jit %s` exits %d\n%s", next[0], code, &errOut)
 	}
 	replay := strings.Fields(strings.Replace(next[1], "recording verify", "replay --plain", 1))
 	before := len(out.String())

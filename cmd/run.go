@@ -96,7 +96,7 @@ func (a *App) openRun(ctx context.Context, client *approval.Client, cfg Config, 
 	r := &run{a: a, o: o, opened: opened, up: client.ForBroker(opened.Session.ID, opened.Token)}
 	r.dir = filepath.Join(a.Paths.Recordings(), opened.Session.ID)
 	r.writer, err = recording.Create(r.dir, recording.Options{
-		Session: r.facts(req), Signer: signer, VerifierKey: vkey,
+		Session: r.facts(req), Signer: signer, VerifierKey: vkey, WitnessKey: opened.WitnessKey,
 		Witness: r.up.Cosign, Upload: r.up.Upload, Logger: a.Logger,
 	})
 	if err != nil {
@@ -145,9 +145,6 @@ func (r *run) run(ctx context.Context, path string) (err error) {
 	}()
 	if err := harden(); err != nil {
 		return &Failure{Code: ExitNotStarted, What: "protecting jit's memory", Err: err}
-	}
-	if _, err := r.record(ctx, recording.Event{Kind: recording.KindSessionOpened}); err != nil {
-		return &Failure{Code: ExitNotStarted, What: "starting the session", Err: err}
 	}
 	w, stop, err := r.serve(ctx)
 	if err != nil {
@@ -233,7 +230,10 @@ func (r *run) finish(ctx context.Context, end string) error {
 	ctx, cancel := context.WithTimeout(ctx, endTimeout)
 	defer cancel()
 	_, err := r.record(ctx, recording.Event{Kind: recording.KindSessionEnded, Session: &recording.SessionFacts{ID: r.opened.Session.ID, End: end}})
-	if sealErr := r.writer.Seal(ctx); sealErr != nil {
+	switch sealErr := r.writer.Seal(ctx); {
+	case errors.Is(sealErr, recording.ErrPending):
+		r.a.say("jit: the recording is whole here, but the server does not have all of it yet. Run `jit recording seal %s` to send the rest.", r.opened.Session.ID)
+	case sealErr != nil:
 		err = errors.Join(err, fmt.Errorf("sealing the recording: %w (what was recorded is kept in %s)", sealErr, r.dir))
 	}
 	err = errors.Join(err, r.closeSession(ctx))
