@@ -220,6 +220,7 @@ type classDoc struct {
 	Name    string   `json:"name"`
 	About   string   `json:"about,omitempty"`
 	Mask    string   `json:"mask"`
+	Counts  string   `json:"counts"`
 	Detect  string   `json:"detect,omitempty"`
 	Columns []string `json:"columns,omitempty"`
 }
@@ -244,7 +245,7 @@ func describe(b *policy.Bundle) describedDoc {
 		doc.Rules = append(doc.Rules, ruleDoc{r.ID, effect(r.Permit), r.Actions, r.Reason, r.Reviewers, r.Approvals, r.File, r.Line})
 	}
 	for _, c := range b.Classes() {
-		doc.Classes = append(doc.Classes, classDoc{c.Name, c.About, c.Mask.String(), c.Detect, c.Columns})
+		doc.Classes = append(doc.Classes, classDoc{c.Name, c.About, c.Mask.String(), shownOrHidden(c.Counts), c.Detect, c.Columns})
 	}
 	statement, session, statements := b.Budgets()
 	doc.Limits = map[string]limitsDoc{"statement": limitsOf(statement), "session": limitsOf(session)}
@@ -252,6 +253,13 @@ func describe(b *policy.Bundle) describedDoc {
 	s.Statements = statements
 	doc.Limits["session"] = s
 	return doc
+}
+
+func shownOrHidden(shown bool) string {
+	if shown {
+		return "show"
+	}
+	return "hide"
 }
 
 func limitsOf(l policy.Limits) limitsDoc {

@@ -94,6 +94,7 @@ func TestProblems(t *testing.T) {
 		{"classes: unknown key", "classes.yaml", "colours: {}", "classes.yaml:1: unknown key \"colours\""},
 		{"classes: unknown field", "classes.yaml", "classes:\n  a.b:\n    mask: redact\n    detect: email\n    colour: red", "classes.yaml:5: unknown key \"colour\""},
 		{"classes: unknown mask", "classes.yaml", "classes:\n  a.b:\n    mask: blur\n    detect: email", "classes.yaml:3: unknown mask \"blur\""},
+		{"classes: counts", "classes.yaml", "classes:\n  a.b:\n    mask: redact\n    counts: yes\n    detect: email", "classes.yaml:4: "},
 		{"classes: mask none", "classes.yaml", "classes:\n  a.b:\n    mask: none\n    detect: email", "classes.yaml:3: unknown mask \"none\""},
 		{"classes: no mask", "classes.yaml", "classes:\n  a.b:\n    detect: email", "classes.yaml:2: class a.b has no mask"},
 		{"classes: covers nothing", "classes.yaml", "classes:\n  a.b:\n    mask: redact", "classes.yaml:2: class a.b covers nothing"},

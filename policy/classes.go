@@ -23,6 +23,7 @@ type class struct {
 	mask   Mask
 	word   string   // of the detector
 	detect detector // nil: by column name alone
+	counts bool     // how many values there are may be shown
 }
 
 // parents are the classes above this one: pii.email is in pii.
@@ -147,6 +148,7 @@ func (t *classTable) add(g glob) {
 //	  pii.email:
 //	    about: e-mail addresses
 //	    mask: redact
+//	    counts: show
 //	    columns: ["*.*.*.EMAIL"]
 //	    detect: email
 func loadClasses(name string, data []byte, ps *problems) classTable {
@@ -184,6 +186,14 @@ func (t *classTable) loadClass(y yamlFile, e entry) *class {
 			c.about = y.text(f.node, "about")
 		case "mask":
 			c.mask = y.mask(f.node)
+		case "counts":
+			switch word := y.text(f.node, "counts"); word {
+			case "show":
+				c.counts = true
+			case "hide":
+			default:
+				y.ps.add(y.name, f.line, "unknown word %q: counts is show or hide", word)
+			}
 		case "columns":
 			covered = true
 			for _, n := range y.list(f.node, "columns") {
@@ -201,7 +211,7 @@ func (t *classTable) loadClass(y yamlFile, e entry) *class {
 				y.ps.add(y.name, f.line, "unknown detector %q: %s are known", c.word, detectorWords)
 			}
 		default:
-			y.ps.add(y.name, f.line, "unknown key %q: about, mask, columns and detect are known", f.key)
+			y.ps.add(y.name, f.line, "unknown key %q: about, mask, counts, columns and detect are known", f.key)
 		}
 	}
 	if c.mask == MaskNone {

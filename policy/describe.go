@@ -34,6 +34,7 @@ func (b *Bundle) Rules() []Rule {
 type Class struct {
 	Name, About string
 	Mask        Mask
+	Counts      bool     // how many values there are is shown
 	Detect      string   // "" = no value detector
 	Columns     []string // patterns
 }
@@ -42,7 +43,7 @@ type Class struct {
 func (b *Bundle) Classes() []Class {
 	out := make([]Class, len(b.classes.sorted))
 	for i, c := range b.classes.sorted {
-		out[i] = Class{Name: c.name, About: c.about, Mask: c.mask, Detect: c.word}
+		out[i] = Class{Name: c.name, About: c.about, Mask: c.mask, Counts: c.counts, Detect: c.word}
 		for _, g := range b.classes.globs() {
 			if g.class == c {
 				out[i].Columns = append(out[i].Columns, g.String())

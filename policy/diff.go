@@ -63,7 +63,7 @@ func (b *Bundle) ruleTexts() map[string]string {
 func (b *Bundle) classTexts() map[string]string {
 	out := make(map[string]string)
 	for _, c := range b.classes.sorted {
-		out[c.name] = fmt.Sprintf("%v %v", c.mask, c.word)
+		out[c.name] = fmt.Sprintf("%v %v %v", c.mask, c.counts, c.word)
 	}
 	for _, g := range b.classes.globs() {
 		out[g.class.name] += fmt.Sprintf(" %+v", g.parts)

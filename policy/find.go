@@ -65,11 +65,12 @@ func (t *classTable) find(s *sql.Statement, clear func(class string) bool) findi
 				cm = ColumnMask{Class: UnknownClass, Mask: MaskRedact}
 			}
 		}
-		direct := o.Direct && len(o.Labels.Columns) == 1 && !o.Labels.Top
+		// A column seen through views carries the label of each of them.
+		direct := o.Direct && !o.Labels.Top
 		for _, col := range o.Labels.Columns {
 			for _, c := range t.of(col) {
 				f.outputs = append(f.outputs, c.name)
-				if !clear(c.name) {
+				if counted := o.Counts && c.counts && !o.Labels.Top; !counted && !clear(c.name) {
 					f.maskedOutputs = append(f.maskedOutputs, c.name)
 					cm = strictest(cm, c.columnMask(direct))
 				}

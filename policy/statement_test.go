@@ -222,7 +222,10 @@ func TestMasksFollowLabels(t *testing.T) {
 		sql.Output{Name: "EMAIL", Labels: labels("ID"), Direct: true},   // a plain column under that name
 		direct("SSN"),
 		sql.Output{Name: "BOTH", Labels: labels("EMAIL", "SSN")},
-		sql.Output{Name: "LIES", Labels: labels("EMAIL", "PHONE"), Direct: true}, // direct has one column
+		sql.Output{Name: "VIEW", Labels: labels("EMAIL", "PHONE"), Direct: true}, // one column, seen through a view
+		sql.Output{Name: "N", Labels: labels("EMAIL"), Counts: true},
+		sql.Output{Name: "NKEYS", Labels: labels("API_KEY", "EMAIL"), Counts: true}, // secrets are not even counted
+		sql.Output{Name: "NTOP", Labels: sql.Labels{Top: true, Columns: []sql.Column{column("EMAIL")}}, Counts: true},
 		sql.Output{Name: "BIRTH", Labels: labels("DOB", "EMAIL")},
 		sql.Output{Name: "TOP", Labels: sql.Labels{Top: true}},
 		sql.Output{Name: "TOPMAIL", Labels: sql.Labels{Top: true, Columns: []sql.Column{column("EMAIL")}}, Direct: true},
@@ -236,7 +239,10 @@ func TestMasksFollowLabels(t *testing.T) {
 		{},
 		{"pii.ssn", MaskRedact},
 		{"pii.email", MaskRedact},
-		{"pii.email", MaskRedact},
+		{"pii.phone", MaskKeepLast4},
+		{},
+		{"secret.key", MaskRedact},
+		{UnknownClass, MaskRedact},
 		{"pii.birth", MaskNull},
 		{UnknownClass, MaskRedact},
 		{UnknownClass, MaskRedact},
@@ -244,7 +250,7 @@ func TestMasksFollowLabels(t *testing.T) {
 	if !slices.Equal(got.Masks[0], want) {
 		t.Errorf("masks\n got %v\nwant %v", got.Masks[0], want)
 	}
-	if want := []string{"pii.birth", "pii.email", "pii.phone", "pii.ssn"}; !slices.Equal(got.Classes, want) || !got.ReadsClassed {
+	if want := []string{"pii.birth", "pii.email", "pii.phone", "pii.ssn", "secret.key"}; !slices.Equal(got.Classes, want) || !got.ReadsClassed {
 		t.Errorf("classes %v, reads classed %v", got.Classes, got.ReadsClassed)
 	}
 }
