@@ -236,7 +236,7 @@ func (b *Broker) fetchChunk(ctx context.Context, ref chunkRef) (*http.Response, 
 	for attempt := range chunkAttempts {
 		if attempt > 0 {
 			select {
-			case <-time.After(200 * time.Millisecond << attempt):
+			case <-time.After(100 * time.Millisecond << attempt):
 			case <-ctx.Done():
 				return nil, context.Cause(ctx)
 			}

@@ -228,9 +228,14 @@ func (b *Broker) forward(ctx context.Context, l *login, s *statement, j *judgeme
 		})
 	}
 	if err != nil {
+		l.doubt(j.analysis.Statements)
 		return b.lost(ctx, l, s, began, err)
 	}
-	l.moved(rep, j.analysis.Statements)
+	if rep.success {
+		l.moved(rep, j.analysis.Statements)
+	} else {
+		l.doubt(j.analysis.Statements)
+	}
 	return b.release(ctx, l, s, -1, rep, began)
 }
 
@@ -281,10 +286,8 @@ func inProgress(rep *reply) bool {
 // moved takes over the context the server reports after a statement, or, if it
 // reports none, what the statement says it did.
 func (l *login) moved(rep *reply, statements []sql.Statement) {
-	if !rep.success {
-		return
-	}
 	changed := changesContext(statements)
+	reported := false
 	l.mu.Lock()
 	p := l.place
 	for i := range statements {
@@ -301,8 +304,11 @@ func (l *login) moved(rep *reply, statements []sql.Statement) {
 		to  *string
 	}{{"finalDatabaseName", &p.database}, {"finalSchemaName", &p.schema}, {"finalWarehouseName", &p.warehouse}, {"finalRoleName", &p.role}} {
 		if name, ok := rep.data.Text(f.key); ok {
-			*f.to = name
+			*f.to, reported = name, true
 		}
+	}
+	if changed && !reported {
+		p.stale = true // what the statement says it did may not be all
 	}
 	if p != l.place || changed {
 		p.version++
@@ -320,6 +326,52 @@ func orElse(s, other string) string {
 		return s
 	}
 	return other
+}
+
+// doubt notes that statements failed, or got no answer, which may have changed
+// the context before they did: a batch fails half-way with its USE in effect,
+// and the next unqualified name would be judged as another than it is.
+func (l *login) doubt(statements []sql.Statement) {
+	if !changesContext(statements) {
+		return
+	}
+	l.mu.Lock()
+	l.place.version++
+	l.place.stale = true
+	l.variables = nil
+	l.mu.Unlock()
+	l.catalog.clear()
+}
+
+// settledPlace is the context names resolve in, asked for anew if it is in
+// doubt. If it cannot be had, no name resolves without its database and schema.
+func (b *Broker) settledPlace(ctx context.Context, l *login) place {
+	p := l.presentPlace()
+	if !p.stale {
+		return p
+	}
+	c, cancel := context.WithTimeout(ctx, catalogTimeout)
+	defer cancel()
+	rows, _, err := b.metadata(c, l, "SELECT CURRENT_DATABASE(), CURRENT_SCHEMA(), CURRENT_WAREHOUSE(), CURRENT_ROLE()", false)
+	if err == nil && (len(rows) != 1 || len(rows[0]) != 4) {
+		err = errUpstream
+	}
+	fresh := place{version: p.version + 1, stale: err != nil, role: p.role, warehouse: p.warehouse}
+	if err != nil {
+		b.log.Warn("asking for the session's context failed", "err", err)
+	} else {
+		for i, to := range [...]*string{&fresh.database, &fresh.schema, &fresh.warehouse, &fresh.role} {
+			if v := rows[0][i]; v != nil {
+				*to = *v
+			}
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.place.version == p.version {
+		l.place = fresh
+	}
+	return l.place
 }
 
 // assigned is the session's known constants after statements.

@@ -29,7 +29,7 @@ type judgement struct {
 // analysis repeated, unless the verdict is Deny already: precision cannot turn
 // that, and nothing is looked up for it.
 func (b *Broker) judge(ctx context.Context, l *login, s *statement) (*judgement, *refusal) {
-	j := &judgement{place: l.presentPlace()}
+	j := &judgement{place: b.settledPlace(ctx, l)}
 	l.mu.Lock()
 	names := sql.Context{Database: j.place.database, Schema: j.place.schema, Variables: l.variables}
 	l.mu.Unlock()

@@ -67,7 +67,8 @@ type heldToken struct {
 
 // place is the context names resolve in, as the server last reported it.
 type place struct {
-	version                           int // grows with every change
+	version                           int  // grows with every change
+	stale                             bool // a statement may have changed it unseen: ask before relying on it
 	database, schema, warehouse, role string
 }
 

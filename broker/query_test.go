@@ -499,3 +499,53 @@ func TestRoutes(t *testing.T) {
 		t.Errorf("%d protocol events", n)
 	}
 }
+
+// TestBatchFailsAfterUse is an attack: a batch switches the schema, then fails.
+// The next unqualified name means another table than before.
+func TestBatchFailsAfterUse(t *testing.T) {
+	r := newRig(t)
+	tk := r.login()
+	var place string
+	r.up.setAnswer(func(q seenQuery) (int, string) {
+		switch {
+		case strings.HasPrefix(q.SQL, "use"):
+			return 200, `{"data":{"sqlState":"22012"},"code":"100051","message":"Division by zero","success":false}`
+		case strings.HasPrefix(q.SQL, "SELECT CURRENT_DATABASE()"):
+			return 200, place
+		}
+		return 200, strings.ReplaceAll(customers, "PUBLIC", "OTHER")
+	})
+	cell := `{"name":"X","type":"text","nullable":true}`
+	place = `{"data":{"rowtype":[` + cell + "," + cell + "," + cell + "," + cell + `],"rowset":[["APP","OTHER","WH","READER"]],"total":1},"code":null,"message":null,"success":true}`
+	if a := r.query(tk, "", "use schema other; select 1", `"parameters":{"MULTI_STATEMENT_COUNT":2}`); a.code() != "100051" {
+		t.Fatalf("got %s", a.Raw)
+	}
+	if a := r.query(tk, "", "select ID, EMAIL, SSN from customers"); !a.Success {
+		t.Fatalf("got %s", a.Raw)
+	}
+	r.mu.Lock()
+	var reads []string
+	for _, e := range r.events {
+		if e.SQL != nil {
+			reads = e.SQL.Reads
+		}
+	}
+	r.mu.Unlock()
+	if !slices.Equal(reads, []string{"APP.OTHER.CUSTOMERS"}) {
+		t.Errorf("judged as a read of %v", reads)
+	}
+
+	place = "garbage"
+	r.query(tk, "", "use schema other; select 1", `"parameters":{"MULTI_STATEMENT_COUNT":2}`)
+	r.query(tk, "", "select ID, EMAIL, SSN from customers")
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.events {
+		if e.SQL != nil {
+			reads = e.SQL.Reads
+		}
+	}
+	if !slices.Equal(reads, []string{"CUSTOMERS"}) {
+		t.Errorf("an unknown context was taken for %v", reads)
+	}
+}

@@ -18,6 +18,22 @@ type Member struct {
 // The zero value is the empty object.
 type Object []Member
 
+// keyNames are the keys of everyday requests and answers, so that reading them
+// does not copy each name anew. It never changes.
+var keyNames = func() map[string]string {
+	m := map[string]string{}
+	for _, list := range [][]string{queryKeys, loginKeys, bindKeys, {"data", "code", "message", "success", "headers", "rowtype", "rowset",
+		"rowsetBase64", "total", "returned", "queryId", "databaseProvider", "finalDatabaseName", "finalSchemaName", "finalWarehouseName",
+		"finalRoleName", "numberOfBinds", "arrayBindSupported", "statementTypeId", "version", "sendResultTime", "queryResultFormat",
+		"queryContext", "name", "database", "table", "nullable", "length", "byteLength", "precision", "scale", "collation", "chunks",
+		"chunkHeaders", "qrmk", "url", "rowCount", "uncompressedSize", "compressedSize", "sqlState", "errorCode", "entries"}} {
+		for _, k := range list {
+			m[k] = k
+		}
+	}
+	return m
+}()
+
 // ParseObject reads one strict JSON object that fills b, apart from white
 // space. Values alias b.
 func ParseObject(b []byte) (Object, error) {
@@ -27,7 +43,11 @@ func ParseObject(b []byte) (Object, error) {
 	i := skipSpace(b, 0)
 	var o Object
 	end, err := eachMember(b, i, 0, func(key []byte, from, to int) error {
-		o = append(o, Member{Key: string(key), Raw: b[from:to:to]})
+		name, known := keyNames[string(key)] // the lookup does not allocate
+		if !known {
+			name = string(key)
+		}
+		o = append(o, Member{Key: name, Raw: b[from:to:to]})
 		return nil
 	})
 	if err != nil {
