@@ -192,9 +192,12 @@ type Statement struct {
 	// in a table, a file, a variable. Reading the place back may give them away.
 	Stored Labels
 
-	Unknown []Reason    // why the facts are incomplete; empty = fully understood
-	Effects Effects     // what the statement does to the session context
-	Nested  []Statement // statements inside this one (scripting, EXECUTE IMMEDIATE, CTAS body), facts already merged
+	Unknown []Reason // why the facts are incomplete; empty = fully understood
+	Effects Effects  // what the statement does to the session context
+	// Nested are the statements inside this one (scripting, EXECUTE IMMEDIATE,
+	// the body of CTAS, the steps of a ->> chain). Their facts are merged into
+	// this one's already; their Text is empty where it is a part of this Text.
+	Nested []Statement
 }
 
 // Reason says in a few words, for people and agents, what was not understood.
@@ -212,6 +215,10 @@ type Effects struct {
 	// may go into Context.Variables. The others must be removed from it.
 	Literals       map[string]string
 	CatalogChanged bool // DDL that may change what names or columns mean
+	// Anything is true if the statement may have run others that nobody saw:
+	// whatever is tracked about the session may have changed. SetVariables then
+	// names all variables of the Context.
+	Anything bool
 }
 
 // Context is the session context a script is analysed in. The zero value has

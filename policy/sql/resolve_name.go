@@ -122,9 +122,8 @@ func dottedText(parts []ident) string {
 func (r *resolver) plainName(name string, sc *scope, f *found) {
 	for s := sc; s != nil; s = s.up {
 		r.spend(1)
-		if l, ok := s.params[name]; ok {
+		if l, ok := s.params[name]; ok { // and perhaps a column of that name
 			f.add(column{labels: l})
-			return
 		}
 		hit := false
 		for _, x := range s.relations {
@@ -171,7 +170,6 @@ func (r *resolver) dottedName(parts []ident, sc *scope, f *found) {
 		r.spend(1)
 		if l, ok := s.params[parts[0].name]; ok {
 			f.add(column{labels: l})
-			return
 		}
 		stop := false
 		for k := len(parts) - 1; k >= 1; k-- {
@@ -197,7 +195,7 @@ func (r *resolver) dottedName(parts []ident, sc *scope, f *found) {
 				stop = true
 			}
 		}
-		if s.variables && !stop && len(parts) == 2 {
+		if s.variables { // a pattern variable may have any name, even a column's
 			for _, x := range s.relations {
 				if c, ok := r.find(x, parts[1].name); ok {
 					f.add(column{labels: c.labels})
@@ -310,7 +308,7 @@ func (r *resolver) star(st *star, sc *scope) result {
 				res.open = true
 				res.rest = r.union(res.rest, x.rest)
 				if x.own && !x.rest.top {
-					res.rest = r.union(res.rest, r.label(Column{x.object, "*"}))
+					res.rest = r.union(res.rest, r.label(Column{x.owner, "*"}))
 				}
 			}
 		}

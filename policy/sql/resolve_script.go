@@ -1,11 +1,16 @@
 package sql
 
+import (
+	"maps"
+	"slices"
+)
+
 // scripted marks the end of something that may have run any statement in any
 // order: nothing known about names before holds after it.
 func (r *resolver) scripted(ctx Context) Effects {
 	r.lost = true
 	r.ctx = Context{Database: ctx.Database, Schema: ctx.Schema}
-	return Effects{CatalogChanged: true}
+	return Effects{CatalogChanged: true, Anything: true, SetVariables: slices.Sorted(maps.Keys(ctx.Variables))}
 }
 
 func (r *resolver) immediate(s *immediateStmt) outcome {
@@ -145,12 +150,8 @@ func (r *resolver) command(s *commandStmt) outcome {
 		o.category = CategoryUnknown
 		r.doubt("a query where none is expected")
 	}
-	if o.category == CategoryUnknown {
-		o.effects.CatalogChanged = true
-		r.lost = true
-	}
-	if o.category == CategoryScript {
-		r.lost = true
+	if o.category == CategoryUnknown || o.category == CategoryScript {
+		o.effects = r.scripted(r.ctx)
 	}
 	r.use(o.effects)
 	return o
@@ -204,6 +205,9 @@ func (r *resolver) use(e Effects) {
 		r.ctx.Schema = e.UseSchema
 	}
 	if e.UseRole != "" { // another role may see other objects under a name
+		r.lost = true
+	}
+	if r.script && e.UseDatabase+e.UseSchema != "" { // who knows whether it runs
 		r.lost = true
 	}
 }

@@ -60,7 +60,9 @@ func (r *resolver) dispatch(s statement) outcome {
 	case *copyStmt:
 		return r.copyInto(s)
 	case *explainStmt:
+		ctx := r.ctx // what is explained does not run
 		inner, _ := r.statement(s.inner)
+		r.ctx = ctx
 		return outcome{kind: "EXPLAIN", category: CategoryMetadata, nested: []Statement{inner}}
 	case *flowStmt:
 		return r.flowStatement(s)
@@ -318,6 +320,8 @@ func (r *resolver) flowStatement(s *flowStmt) outcome {
 		}
 		o.res, o.known = res, st.OutputsKnown
 		o.effects.CatalogChanged = o.effects.CatalogChanged || st.Effects.CatalogChanged
+		o.effects.Anything = o.effects.Anything || st.Effects.Anything
+		o.effects.SetVariables = append(o.effects.SetVariables, st.Effects.SetVariables...)
 		if st.Category != CategoryQuery && st.Category != CategoryMetadata {
 			r.lost = true
 		}
@@ -392,6 +396,5 @@ func (r *resolver) callStatement(s *callStmt) outcome {
 	} else {
 		r.doubt("a procedure is named by a value that is not known here")
 	}
-	r.lost = true
-	return outcome{kind: "CALL", category: CategoryCall, effects: Effects{CatalogChanged: true}}
+	return outcome{kind: "CALL", category: CategoryCall, effects: r.scripted(r.ctx)}
 }

@@ -117,7 +117,7 @@ func (r *resolver) namedTable(t *tableName, sc *scope) *relation {
 	if b.facts != nil {
 		r.merge(b.facts)
 	}
-	x := &relation{alias: b.object.Name, object: b.object, columns: b.columns, open: b.open, own: b.own, rest: b.rest}
+	x := &relation{alias: b.object.Name, object: b.object, owner: b.object, columns: b.columns, open: b.open, own: b.own, rest: b.rest}
 	if l, ok := r.wrote[b.object]; ok && !l.empty() {
 		x.columns = append([]column(nil), b.columns...)
 		for i := range x.columns {
@@ -403,8 +403,8 @@ func (r *resolver) mergeColumn(sc *scope, start, middle int, name string, outer 
 }
 
 func (r *resolver) openLabels(x *relation, name string) labelSet {
-	if x.own && x.object != (ObjectName{}) {
-		return r.union(x.rest, r.label(Column{x.object, name}))
+	if x.own && x.owner != (ObjectName{}) {
+		return r.union(x.rest, r.label(Column{x.owner, name}))
 	}
 	return x.rest
 }

@@ -174,7 +174,7 @@ func TestLineage(t *testing.T) {
 		// lambdas
 		{"SELECT FILTER(profile:e, x -> x:a = email) FROM c", "c.email+c.profile", ""},
 		{"SELECT REDUCE([1], name, (a, b) -> a || b) FROM c", "c.name", ""},
-		{"SELECT TRANSFORM(profile, email -> email) FROM c", "c.profile", ""},
+		{"SELECT TRANSFORM(profile, email -> email) FROM c", "c.email+c.profile", ""},
 
 		// views
 		{"SELECT contact FROM v", "c.email", ""},

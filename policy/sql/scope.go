@@ -12,7 +12,8 @@ type column struct {
 // relation is one element of FROM as names see it.
 type relation struct {
 	alias   string
-	object  ObjectName // of a table or view
+	object  ObjectName // of a table or view, unless an alias hides it
+	owner   ObjectName // the same, alias or not
 	columns []column
 	// open relations may have columns that are not listed: a name that is not
 	// in columns gets the labels in rest, and if own is set also the label of

@@ -175,6 +175,12 @@ func TestABatchIsReadInOrder(t *testing.T) {
 		{"SET t = 'x'; SET t = (SELECT MAX(name) FROM c); SELECT $t", "*"},
 		{"SET t = 'x'; UNSET t; SELECT $t", "*"},
 		{"SET t = 'x'; SELECT $t", ""},
+		{"SET t = 'c'; EXPLAIN SET t = 'o'; SELECT email FROM IDENTIFIER($t)", "c.email"},
+		{"SET t = 'o'; EXECUTE IMMEDIATE 'SET t = ''c'''; SELECT $1 FROM IDENTIFIER($t)", "*"},
+		{"SET t = 'o'; CALL p(); SELECT $t", "*"},
+		{"SET t = 'o'; FROBNICATE; SELECT $t", "*"},
+		{"SET t = 'o'; BEGIN SET t = 'c'; END; SELECT $t", "*"},
+		{"SELECT t.table_name FROM information_schema.tables t", "tables.table_name"},
 	} {
 		a, err := Analyze(c.sql, testContext, lineageCatalog())
 		if err != nil {
@@ -205,6 +211,13 @@ func TestEffects(t *testing.T) {
 	}
 	if !s[2].Effects.CatalogChanged || s[0].Effects.CatalogChanged {
 		t.Errorf("CREATE TABLE: %+v", s[2].Effects)
+	}
+	b, err := Analyze("CALL p()", Context{Variables: map[string]string{"B": "x", "A": "y"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := b.Statements[0].Effects; !e.Anything || !e.CatalogChanged || !slices.Equal(e.SetVariables, []string{"A", "B"}) {
+		t.Errorf("CALL: %+v", e)
 	}
 	if s[3].Effects.UseWarehouse != "W" || s[4].Effects.UseRole != "R" {
 		t.Errorf("USE: %+v %+v", s[3].Effects, s[4].Effects)
