@@ -29,7 +29,7 @@ func vocabulary(fact string) []string {
 	return nil
 }
 
-var classFacts = []string{"outputClasses", "maskedOutputs", "predicateClasses", "maskedPredicates"}
+var classFacts = []string{"outputClasses", "maskedOutputs", "predicateClasses", "maskedPredicates", "storedClasses"}
 
 // deadParts finds, without evaluating anything, parts of a rule that can never
 // hold: constant conditions, facts compared with words that do not exist, and

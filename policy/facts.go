@@ -81,8 +81,12 @@ func verbOf(k sql.Kind) string {
 }
 
 // replaces reports whether a statement drops what had the name of what it
-// creates. The text is canonical, so its first words are what Snowflake reads.
+// creates. The text is canonical, so its first words are what Snowflake reads; a
+// statement inside another may have none of its own, and is taken to replace.
 func replaces(s *sql.Statement) bool {
+	if s.Text == "" {
+		return verbOf(s.Kind) == "CREATE"
+	}
 	rest := s.Text
 	for _, want := range [...]string{"CREATE", "OR", "REPLACE"} {
 		rest = skipBlank(rest)
@@ -138,7 +142,7 @@ func scansNothing(c sql.Category) bool {
 // but access and estimate, which are added per question.
 var statementFactNames = [...]string{
 	"connection", "role", "warehouse", "database", "schema", "kind", "verb", "category", "replaces", "reads", "writes",
-	"functions", "risks", "outputClasses", "maskedOutputs", "predicateClasses", "maskedPredicates",
+	"functions", "risks", "outputClasses", "maskedOutputs", "predicateClasses", "maskedPredicates", "storedClasses",
 	"unknown", "unknownOutputs", "unknownPredicates", "useRole", "useWarehouse", "useDatabase", "useSchema",
 	"statements", "nested", "usage",
 }
@@ -189,6 +193,8 @@ func (t *classTable) statementFact(fact string, in *Input, s *sql.Statement, f *
 		return t.withParents(f.predicates)
 	case "maskedPredicates":
 		return t.withParents(f.maskedPredicates)
+	case "storedClasses":
+		return t.withParents(f.stored)
 	case "unknown":
 		return cedar.Boolean(f.unknown)
 	case "unknownOutputs":

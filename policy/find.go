@@ -10,6 +10,7 @@ import (
 type findings struct {
 	outputs, maskedOutputs       []string // classes, sorted
 	predicates, maskedPredicates []string
+	stored                       []string
 	topOutputs, topPredicates    bool
 	unknown                      bool
 	masks                        []ColumnMask // one per output, if they are known
@@ -18,7 +19,7 @@ type findings struct {
 
 // touches reports whether anything the statement reads may be classified.
 func (f *findings) touches() bool {
-	return len(f.outputs)+len(f.predicates) > 0 || f.topOutputs || f.topPredicates || f.unknown
+	return len(f.outputs)+len(f.predicates)+len(f.stored) > 0 || f.topOutputs || f.topPredicates || f.unknown
 }
 
 // returnsData reports whether a statement of this category answers with rows
@@ -48,6 +49,11 @@ func (t *classTable) find(s *sql.Statement, clear func(class string) bool) findi
 			if !clear(c.name) {
 				f.maskedPredicates = append(f.maskedPredicates, c.name)
 			}
+		}
+	}
+	for _, col := range s.Stored.Columns {
+		for _, c := range t.of(col) {
+			f.stored = append(f.stored, c.name)
 		}
 	}
 	if returnsData(s.Category) {
@@ -80,7 +86,7 @@ func (t *classTable) find(s *sql.Statement, clear func(class string) bool) findi
 			f.masks[i] = cm
 		}
 	}
-	for _, list := range []*[]string{&f.outputs, &f.maskedOutputs, &f.predicates, &f.maskedPredicates} {
+	for _, list := range []*[]string{&f.outputs, &f.maskedOutputs, &f.predicates, &f.maskedPredicates, &f.stored} {
 		slices.Sort(*list)
 		*list = slices.Compact(*list)
 	}

@@ -70,6 +70,8 @@ func TestDefaultBundle(t *testing.T) {
 		s.Functions = []sql.Function{{Name: name, Risk: r}}
 		return s
 	}
+	copies := statement("UPDATE", sql.CategoryWrite)
+	copies.Stored = labels("EMAIL")
 	role := func(to string) sql.Statement {
 		s := statement("USE_ROLE", sql.CategoryRole)
 		s.Effects.UseRole = to
@@ -118,6 +120,7 @@ func TestDefaultBundle(t *testing.T) {
 		{"USE ROLE of another", role("ACCOUNTADMIN"), Deny, "role-switch", 0},
 		{"USE SECONDARY ROLES", role(""), Deny, "role-switch", 0},
 		{"INSERT", statement("INSERT", sql.CategoryWrite, table("ORDERS")), Hold, "writes", 1},
+		{"UPDATE from a classified column", copies, Hold, "copies", 1},
 		{"CREATE TABLE", statement("CREATE_TABLE", sql.CategoryDefine, table("T")), Hold, "definitions", 1},
 		{"DROP TABLE", statement("DROP_TABLE", sql.CategoryDefine, table("T")), Hold, "definitions", 1},
 		{"DROP DATABASE", statement("DROP_DATABASE", sql.CategoryDefine, sql.Object{Kind: sql.ObjectDatabase, Name: sql.ObjectName{Database: "APP"}}), Hold, "drop-database", 2},

@@ -96,12 +96,13 @@ type Ruling struct {
 	// columns than were computed. The zero Mask shows them: Snowflake fixes the
 	// result of such a statement and it holds no table data.
 	Rest []ColumnMask
-	// Classes are all data classes the batch touches, outputs and predicates.
+	// Classes are all data classes the batch touches: outputs, predicates, and
+	// what it stores.
 	Classes []string
 	// Clear are the classes the subject may read in clear throughout the batch,
 	// for DetectColumn.
 	Clear []string
-	// ReadsClassed is true if any output or predicate touches a class, or may:
+	// ReadsClassed is true if anything the batch reads touches a class, or may:
 	// server error texts must then be scrubbed.
 	ReadsClassed bool
 	Limits       Limits
