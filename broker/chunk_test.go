@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -278,4 +279,50 @@ func TestArrowInline(t *testing.T) { // R04 R05 R06 R07 R08
 			}
 		})
 	}
+}
+
+func TestChunksSlow(t *testing.T) { // C05
+	r := newRig(t)
+	r.b.firstByte = 50 * time.Millisecond
+	release := make(chan struct{})
+	var fetches atomic.Int64
+	r.up.extra = func(w http.ResponseWriter, _ *http.Request) {
+		fetches.Add(1)
+		<-release
+		_, _ = w.Write([]byte(chunkRows))
+	}
+	r.up.setAnswer(func(q seenQuery) (int, string) { return 200, chunked(r, 1, "") })
+	urls, headers := fetchable(t, r.query(r.login(), "", "select ID, EMAIL, SSN from customers"))
+	for range 3 {
+		if resp, _, err := r.fetch(urls[0], headers, true); err != nil || resp.StatusCode != 503 {
+			t.Fatalf("%v %v", resp, err)
+		}
+	}
+	close(release)
+	eventually(t, "the chunk", func() bool {
+		resp, body, err := r.fetch(urls[0], headers, true)
+		return err == nil && resp.StatusCode == 200 && strings.Contains(string(body), "masked")
+	})
+	if n := fetches.Load(); n != 1 {
+		t.Errorf("%d fetches from the storage", n)
+	}
+}
+
+func TestChunksInParallel(t *testing.T) { // C10
+	r := newRig(t)
+	body := gz([]byte(strings.TrimSuffix(strings.Repeat(chunkRows+",", 20000), ",")))
+	r.up.extra = func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body) }
+	answer := strings.ReplaceAll(chunked(r, 20, ""), `"rowCount":2`, `"rowCount":40000`)
+	r.up.setAnswer(func(q seenQuery) (int, string) { return 200, answer })
+	urls, headers := fetchable(t, r.query(r.login(), "", "select ID, EMAIL, SSN from customers"))
+	var work sync.WaitGroup
+	for _, u := range urls {
+		work.Go(func() {
+			resp, got, err := r.fetch(u, headers, true)
+			if err != nil || resp.StatusCode != 200 || bytes.Count(got, []byte("masked")) != 20000 || bytes.Contains(got, []byte("planted")) {
+				t.Errorf("%v, %d bytes, %v", resp, len(got), err)
+			}
+		})
+	}
+	work.Wait()
 }

@@ -28,6 +28,7 @@ type Broker struct {
 	protocolRate rate
 	poll         time.Duration // longPoll, shorter in tests
 	asyncPoll    time.Duration // likewise
+	firstByte    time.Duration // likewise
 	// spawn starts work that ends with the session; set by serve before the
 	// first request.
 	spawn func(func(ctx context.Context))
@@ -71,7 +72,7 @@ func assemble(cfg Config, lease digestKey) (*Broker, error) {
 		masker: policy.NewMasker(maskKey), analyze: sql.Analyze,
 		upstream: &http.Client{Transport: transport, CheckRedirect: noRedirect},
 		deadline: deadlineAt(time.Now(), cfg.Session.Deadline),
-		poll:     longPoll, asyncPoll: asyncPoll,
+		poll:     longPoll, asyncPoll: asyncPoll, firstByte: firstByte,
 		protocolRate: rate{burst: 20, every: time.Second},
 		logins:       map[*login]struct{}{}, tokens: map[digestKey]*login{}, masters: map[digestKey]*login{},
 		outliving: map[string]bool{}, nudge: make(chan struct{}, 1),
