@@ -15,6 +15,21 @@
 //     What cannot be resolved carries Top.
 //  3. What was parsed is what is sent: Analysis.Canonical is the token stream
 //     re-emitted, and parsing it again gives the same facts.
+//  4. Work is bounded: by the length of the text, its tokens, the depth of the
+//     parser and the steps of the resolver (limits.go).
+//
+// A text goes through a strict lexer (lex.go), a splitter that knows scripting
+// blocks (split.go), a recursive-descent parser for queries, DML, COPY and
+// scripting (parse_*.go) or the verb table for everything else (verbs.go), and
+// the resolver (resolve_*.go). The language is that of docs.snowflake.com; what
+// Snowflake takes beyond its documentation is refused unless its meaning is
+// certain. Where the rules for a name leave several meanings, all of them
+// count.
+//
+// A value carries what it is computed from and what chooses it (CASE, window,
+// the rows of a subquery). Which rows exist, and in which order they come, is
+// not in the labels of the outputs but in Predicates: a count of chosen rows
+// has no label, and its statement has the predicate that chose them.
 package sql
 
 import "strings"

@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -96,6 +97,91 @@ func TestWrappingNeverShrinksLabels(t *testing.T) {
 			if err == nil && len(a.Statements) == 1 {
 				checkWrapped(t, a.Statements[0], cat)
 			}
+		}
+	}
+}
+
+// Comments and blanks between tokens change nothing, wherever they stand.
+func TestBlanksAndCommentsChangeNothing(t *testing.T) {
+	cat := lineageCatalog()
+	texts := slices.Clone(attacks)
+	for _, name := range corpora {
+		for _, c := range readLines[corpusLine](t, "corpus/"+name+".jsonl") {
+			texts = append(texts, c.SQL)
+		}
+	}
+	compared := 0
+	for i, text := range texts {
+		a, err := Analyze(text, testContext, cat)
+		if err != nil {
+			continue
+		}
+		l, err := lex(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		gap := []string{" ", "\n", " /* ; ' */ ", " -- x '\n", "\t// \"\r\n", "  "}
+		var b strings.Builder
+		for j, tok := range l.tokens {
+			if j > 0 && !(isWordText(text, l.tokens[j-1], "X") && tok.kind == tokenString) {
+				b.WriteString(gap[(i+j)%len(gap)])
+			}
+			b.WriteString(text[tok.pos:tok.end])
+		}
+		spaced, err := Analyze(b.String(), testContext, cat)
+		if err != nil {
+			t.Errorf("%q is accepted, and with blanks it is not: %v", text, err)
+			continue
+		}
+		compared++
+		if x, y := withoutTexts(a.Statements), withoutTexts(spaced.Statements); !reflect.DeepEqual(x, y) {
+			t.Errorf("%q has other facts with blanks:\n%+v\n%+v", text, x, y)
+		}
+	}
+	if compared < len(texts)/2 {
+		t.Errorf("only %d of %d texts compared", compared, len(texts))
+	}
+}
+
+func withoutTexts(list []Statement) []Statement {
+	out := sameFacts(list)
+	for i := range out {
+		out[i].Text = ""
+		out[i].Nested = withoutTexts(out[i].Nested)
+	}
+	return out
+}
+
+// The case of words outside quotes changes nothing.
+func TestCaseOfWordsChangesNothing(t *testing.T) {
+	cat := lineageCatalog()
+	for _, text := range attacks {
+		a, err := Analyze(text, testContext, cat)
+		if err != nil {
+			continue
+		}
+		l, err := lex(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		swapped := []byte(text)
+		for _, tok := range l.tokens {
+			if tok.kind != tokenWord && (tok.kind != tokenVariable) {
+				continue
+			}
+			for i := tok.pos; i < tok.end; i++ {
+				if c := swapped[i]; isWordStart(c) && c != '_' {
+					swapped[i] ^= 'a' - 'A'
+				}
+			}
+		}
+		b, err := Analyze(string(swapped), testContext, cat)
+		if err != nil {
+			t.Errorf("%s: %v", swapped, err)
+			continue
+		}
+		if x, y := withoutTexts(a.Statements), withoutTexts(b.Statements); !reflect.DeepEqual(x, y) {
+			t.Errorf("%s has other facts than %s:\n%+v\n%+v", swapped, text, y, x)
 		}
 	}
 }
