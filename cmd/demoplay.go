@@ -114,7 +114,10 @@ func (s *demoStage) decide(ctx context.Context, desk session.Desk, req session.R
 		return ctx.Err()
 	case <-time.After(demoReviewPause):
 	}
-	choice := session.Choice{Outcome: session.OutcomeDeny, Reason: "not part of the demo", Digest: req.Case.Digest()}
+	choice := session.Choice{Outcome: session.OutcomeDeny, Reason: "not part of the demo"}
+	if req.Kind == session.RequestStatement {
+		choice.Digest = req.Case.Digest()
+	}
 	if strings.EqualFold(strings.TrimSpace(req.Case.Canonical), "DROP DATABASE OLD_REPORTS") {
 		choice.Outcome, choice.Reason = session.OutcomeApprove, "nobody reads it any more"
 	}

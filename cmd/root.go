@@ -56,6 +56,7 @@ person, or is refused; sensitive columns arrive masked; everything is recorded.`
 		PersistentPreRun: func(*cobra.Command, []string) {
 			if a.verbose {
 				a.Logger = slog.New(slog.NewTextHandler(a.Err, &slog.HandlerOptions{Level: slog.LevelDebug}))
+				slog.SetDefault(a.Logger)
 			}
 		},
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },

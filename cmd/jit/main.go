@@ -3,11 +3,14 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"os"
 
 	"github.com/jit-access/jit/cmd"
 )
 
 func main() {
+	// Libraries that log by themselves stay silent unless --verbose asks.
+	slog.SetDefault(slog.New(slog.DiscardHandler))
 	os.Exit(int(cmd.Main(context.Background(), os.Args[1:])))
 }
