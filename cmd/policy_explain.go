@@ -156,6 +156,7 @@ type statementDoc struct {
 	Functions  []string    `json:"functions,omitempty"`
 	Outputs    []outputDoc `json:"outputs,omitempty"`
 	Predicates []string    `json:"predicates,omitempty"`
+	Stored     []string    `json:"stored,omitempty"`
 	Unknown    []string    `json:"unknown,omitempty"`
 }
 
@@ -199,7 +200,7 @@ func explained(b *policy.Bundle, x policy.Explanation) explainDoc {
 
 func explainedStatement(s *sql.Statement, masks []policy.ColumnMask) statementDoc {
 	doc := statementDoc{Kind: string(s.Kind), Category: s.Category.String(), Reads: objectNames(s.Reads),
-		Writes: objectNames(s.Writes), Predicates: columnNames(s.Predicates)}
+		Writes: objectNames(s.Writes), Predicates: columnNames(s.Predicates), Stored: columnNames(s.Stored)}
 	for _, f := range s.Functions {
 		doc.Functions = append(doc.Functions, f.Name)
 	}
@@ -259,6 +260,7 @@ func (a *App) printExplained(b *policy.Bundle, x policy.Explanation) error {
 		list("writes", s.Writes)
 		list("functions", s.Functions)
 		list("predicates", s.Predicates)
+		list("stores", s.Stored)
 		list("not understood", s.Unknown)
 		for _, o := range s.Outputs {
 			from := strings.Join(o.From, ", ")

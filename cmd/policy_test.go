@@ -179,6 +179,9 @@ func TestPolicyExplain(t *testing.T) {
 	if code != ExitOK {
 		t.Errorf("exit %d", code)
 	}
+	if out, _, _ = runPolicy(t, "", "explain", "--catalog", file, "--sql", "CREATE TABLE t AS SELECT email FROM customers"); !strings.Contains(out, "stores") {
+		t.Errorf("what is copied is not shown:\n%s", out)
+	}
 	out, _, _ = runPolicy(t, "DROP DATABASE app", "explain", "--sql", "-", "--json")
 	var doc explainDoc
 	if err := json.Unmarshal([]byte(out), &doc); err != nil {
