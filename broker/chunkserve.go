@@ -81,7 +81,7 @@ func (b *Broker) beginFetch(ref chunkRef) *fetching {
 	b.spawn(func(life context.Context) {
 		unlink := context.AfterFunc(life, cancel)
 		defer unlink()
-		f.resp, f.err = b.fetchChunk(ctx, ref)
+		f.resp, f.err = b.fetchChunk(ctx, ref) //nolint:bodyclose // closed below, when ctx ends
 		close(f.done)
 		<-ctx.Done()
 		if f.resp != nil {
