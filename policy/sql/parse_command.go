@@ -89,8 +89,11 @@ func (p *parser) rest(c *commandStmt) {
 		c.body = append(c.body, p.subqueryExpr())
 		return
 	}
-	if p.is(wSelect) && c.stuck == "" {
+	switch {
+	case p.is(wSelect):
 		c.stuck = "a query where none is expected"
+	case p.isOp(';'), p.isOp(opFlow):
+		c.stuck = "another statement where none is expected"
 	}
 	p.at++
 }

@@ -88,6 +88,9 @@ func (p *parser) createRest(c *commandStmt, t *objectType) {
 		case p.is(wThen) && t.words == "ALERT", p.is(wAs):
 			p.at++
 			if p.createBody(c, t) {
+				if !p.done() {
+					c.stuck = "something follows the body"
+				}
 				return
 			}
 		case p.isOp('(') && !p.parenIsQuery():
