@@ -65,6 +65,8 @@ func TestMasking(t *testing.T) {
 			"duplicate keys":     {`"rowset":`, `"rowset":[],"rowset":`},
 			"rows twice":         {`"rowset":`, `"rowsetBase64":"AAAA","rowset":`},
 			"not UTF-8":          {"planted-ada", "planted-\xff"},
+			"a format of its own": {`"queryResultFormat":"json"`, `"queryResultFormat":"parquet"`},
+			"rows that are text": {`"rowset":[`, `"rowset":"planted","x":[`},
 			"storage of a stage": {`"version":1`, `"stageInfo":{"creds":{}}`},
 		} {
 			t.Run(name, func(t *testing.T) {

@@ -180,10 +180,18 @@ func (b *Broker) rewrites(masks []policy.ColumnMask, columns []snowflake.Column,
 	return rewrites, changed
 }
 
-// checkShape refuses results no driver reads one way: rows without columns, or
-// rows in both forms.
+// checkShape refuses results no driver reads one way: rows without columns,
+// rows in both forms, rows in a form nobody knows.
 func checkShape(data snowflake.Object, columns []snowflake.Column) error {
 	rowset, encoded := data.Get("rowset"), data.Get("rowsetBase64")
+	switch format, _ := data.Text("queryResultFormat"); strings.ToLower(format) {
+	case "", "json", "arrow":
+	default:
+		return withheld("the result's format is not known")
+	}
+	if rowset != nil && rowset[0] != '[' || encoded != nil && encoded[0] != '"' {
+		return withheld("the result's rows are not in a form drivers read")
+	}
 	if rowset != nil && string(rowset) != "[]" && encoded != nil && string(encoded) != `""` {
 		return withheld("the result carries its rows twice")
 	}
