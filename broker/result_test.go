@@ -55,19 +55,19 @@ func TestMasking(t *testing.T) {
 	})
 	t.Run("R08 the result is not the one that was judged", func(t *testing.T) {
 		for name, change := range map[string][2]string{
-			"another name":       {`"name":"EMAIL"`, `"name":"PHONE"`},
-			"another table":      {`"table":"CUSTOMERS","nullable":true`, `"table":"SALARIES","nullable":true`},
-			"another kind":       {`"statementTypeId":4096`, `"statementTypeId":12544`},
-			"a cell too many":    {`["1","planted-ada@example.com","987654321"]`, `["1","planted-ada@example.com","987654321","x"]`},
-			"a cell too few":     {`["1","planted-ada@example.com","987654321"]`, `["1","planted-ada@example.com"]`},
-			"a bare number":      {`["1",`, `[1,`},
-			"a nested cell":      {`["1",`, `[["1"],`},
-			"duplicate keys":     {`"rowset":`, `"rowset":[],"rowset":`},
-			"rows twice":         {`"rowset":`, `"rowsetBase64":"AAAA","rowset":`},
-			"not UTF-8":          {"planted-ada", "planted-\xff"},
+			"another name":        {`"name":"EMAIL"`, `"name":"PHONE"`},
+			"another table":       {`"table":"CUSTOMERS","nullable":true`, `"table":"SALARIES","nullable":true`},
+			"another kind":        {`"statementTypeId":4096`, `"statementTypeId":12544`},
+			"a cell too many":     {`["1","planted-ada@example.com","987654321"]`, `["1","planted-ada@example.com","987654321","x"]`},
+			"a cell too few":      {`["1","planted-ada@example.com","987654321"]`, `["1","planted-ada@example.com"]`},
+			"a bare number":       {`["1",`, `[1,`},
+			"a nested cell":       {`["1",`, `[["1"],`},
+			"duplicate keys":      {`"rowset":`, `"rowset":[],"rowset":`},
+			"rows twice":          {`"rowset":`, `"rowsetBase64":"AAAA","rowset":`},
+			"not UTF-8":           {"planted-ada", "planted-\xff"},
 			"a format of its own": {`"queryResultFormat":"json"`, `"queryResultFormat":"parquet"`},
-			"rows that are text": {`"rowset":[`, `"rowset":"planted","x":[`},
-			"storage of a stage": {`"version":1`, `"stageInfo":{"creds":{}}`},
+			"rows that are text":  {`"rowset":[`, `"rowset":"planted","x":[`},
+			"storage of a stage":  {`"version":1`, `"stageInfo":{"creds":{}}`},
 		} {
 			t.Run(name, func(t *testing.T) {
 				r.up.setAnswer(func(q seenQuery) (int, string) { return 200, strings.Replace(customers, change[0], change[1], 1) })
