@@ -423,10 +423,12 @@ func TestUpstreamGarbage(t *testing.T) {
 			if err := shared.bob.connect(ctx, up.name, up.tap.URL); err != nil {
 				t.Fatal(err)
 			}
-			e := shared.alice.exec(t, up, nil, shared.agent["python4"], statements("select id, email from customers")...)
+			e := shared.alice.exec(t, up, []string{"--hold", "3s"}, shared.agent["python4"], statements("select id, email from customers")...)
 			r, seen := e.finish(t, 0)
 			if seen[0].Error == nil {
 				t.Errorf("the garbage passed for a result: %s", seen[0])
+			} else if strings.Contains(seen[0].Error.Message, "JIT-3001") {
+				t.Errorf("the query was held and so never met the garbage: %s", seen[0])
 			}
 			assertNothingClear(t, "what the agent and its caller saw", r.stdout+r.stderr)
 			text, err := os.ReadFile(filepath.Join(e.folder(t), "events.jsonl"))
@@ -437,6 +439,11 @@ func TestUpstreamGarbage(t *testing.T) {
 		})
 	}
 }
+
+// noViews is the answer to SHOW VIEWS where there is none.
+const noViews = `{"data":{"rowtype":[{"name":"name","type":"text","nullable":true,"length":100,"byteLength":400,"precision":null,"scale":null},` +
+	`{"name":"text","type":"text","nullable":true,"length":100,"byteLength":400,"precision":null,"scale":null}],"rowset":[],"total":0,"returned":0,` +
+	`"queryId":"01c00000-0000-4000-8000-000000000002","statementTypeId":17408,"queryResultFormat":"json"},"code":null,"message":null,"success":true}`
 
 // garbage logs anybody in, describes well, and answers queries with body.
 func garbage(describe string, status int, kind, body string) http.Handler {
@@ -452,6 +459,8 @@ func garbage(describe string, status int, kind, body string) http.Handler {
 			fmt.Fprint(w, `{"data":{"token":"upstream-session-token-g","masterToken":"upstream-master-token-g","validityInSeconds":3600,"masterValidityInSeconds":14400,"serverVersion":"9","sessionId":1,"parameters":[],"sessionInfo":{"databaseName":"APP","schemaName":"PUBLIC","warehouseName":"WH","roleName":"ANALYST"}},"code":null,"message":null,"success":true}`)
 		case strings.HasSuffix(r.URL.Path, "/query-request") && bytes.Contains(text, []byte(`"describeOnly":true`)):
 			fmt.Fprint(w, describe)
+		case strings.HasSuffix(r.URL.Path, "/query-request") && bytes.Contains(text, []byte(`"SHOW VIEWS`)):
+			fmt.Fprint(w, noViews)
 		case strings.HasSuffix(r.URL.Path, "/query-request"):
 			w.Header().Set("Content-Type", kind)
 			w.WriteHeader(status)

@@ -28,7 +28,7 @@ func TestCanary(t *testing.T) {
 	alice := w.alice.with("SNOWFLAKE_PASSWORD=canary-of-the-parent")
 	e := alice.exec(t, w.wiremock, []string{"--verbose"}, w.agent["python4"],
 		step{SQL: "select * from customers order by id"},
-		step{SQL: "select nosuchcolumn from customers"},
+		step{SQL: "select id from nosuchtable"},
 		step{SQL: "alter user x set password = 'y'"},
 		step{TouchFile: ready, WaitFile: gate, SQL: "select * from orders order by id"})
 	e.await(t, "the agent's last step", func() bool { _, err := os.Stat(ready); return err == nil })
