@@ -193,8 +193,8 @@ func (p *parser) postfix(mark int, x expr) expr {
 			p.typeName()
 			x = &cast{span: p.since(mark), x: x}
 		case ':':
-			if !p.isName(1) && !p.isOpAt(1, '[') {
-				return x
+			if _, constant := x.(*literal); constant || !p.isName(1) && !p.isOpAt(1, '[') {
+				return x // x[1:n] is a slice, not a path into 1
 			}
 			p.at++
 			if !p.isOp('[') {

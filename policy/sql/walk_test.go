@@ -56,11 +56,35 @@ func TestWalkKnowsEveryNode(t *testing.T) {
 	}
 }
 
-// Whatever the resolver reads, walk must reach as well.
+// Whatever is parsed, walk must reach and the resolver must read: an expression
+// that the parser drops, or the resolver skips, would be a hole.
 func TestWalkVisitsWhatIsDeepInside(t *testing.T) {
+	cat := testCatalog{}
+	for _, n := range []string{"A", "B", "T", "U"} {
+		cat[ObjectName{"APP", "PUBLIC", n}] = Relation{Kind: ObjectTable, Columns: []string{"A", "B", "C"}}
+	}
 	for _, text := range []string{
 		"SELECT 1 FROM a ORDER BY needle", "SELECT 1 FROM a LIMIT $needle", "WITH x AS (SELECT needle FROM a) SELECT 1",
-		"WITH x AS (needle) SELECT 1", "SELECT f(a, g => needle)", "SELECT f(x -> needle)", "SELECT f(a) OVER (PARTITION BY needle)",
+		"WITH x AS (needle) SELECT x", "SELECT f(a, g => needle)", "SELECT f(x -> needle)", "SELECT COUNT(DISTINCT a, needle) FROM a",
+		"SELECT TRIM(BOTH needle FROM a) FROM a", "SELECT TRIM(a FROM needle) FROM a", "SELECT SUBSTRING(a FROM 1 FOR needle) FROM a",
+		"SELECT POSITION(a IN needle) FROM a", "SELECT a LIKE b ESCAPE needle FROM a", "SELECT a BETWEEN b AND needle FROM a",
+		"SELECT a IN (b, needle) FROM a", "SELECT a COLLATE needle FROM a", "SELECT a IS DISTINCT FROM needle FROM a",
+		"SELECT a = ANY (needle) FROM a", "SELECT EXTRACT(year FROM needle)", "SELECT {fn f(needle)}", "SELECT (1, needle)", "SELECT NOT - needle",
+		"SELECT f(**needle)", "SELECT [**needle]", "SELECT {**needle}", "SELECT a[1:needle] FROM a", "SELECT CAST(needle AS int)",
+		"SELECT f(a ORDER BY needle) FROM a", "SELECT f(a) FILTER (WHERE needle) FROM a", "SELECT f(TABLE(a) PARTITION BY needle)",
+		"SELECT f(a) OVER (ORDER BY a RANGE BETWEEN needle PRECEDING AND CURRENT ROW) FROM a", "SELECT 1 FROM TABLE(f(1) OVER (PARTITION BY needle))",
+		"SELECT 1 FROM a PIVOT (max(c) FOR b IN (1) DEFAULT ON NULL (needle))", "SELECT 1 FROM a PIVOT (max(c) FOR b IN (ANY ORDER BY needle))",
+		"SELECT 1 FROM a BEFORE (STATEMENT => needle)", "SELECT 1 FROM a CHANGES (INFORMATION => DEFAULT) AT (TIMESTAMP => needle)",
+		"SELECT 1 FROM a SAMPLE ($needle ROWS)", "SELECT 1 FROM a LIMIT 1 OFFSET $needle", "SELECT 1 FROM a FETCH FIRST $needle ROWS ONLY",
+		"SELECT 1 FROM a ASOF JOIN b MATCH_CONDITION (a.a > needle)", "SELECT 1 FROM a GROUP BY ROLLUP (needle)", "SELECT 1 FROM (VALUES (needle)) v",
+		"SELECT 1 FROM a GROUP BY GROUPING SETS ((needle))", "SELECT DATEADD(day, needle, a) FROM a", "SELECT (SELECT needle FROM b) FROM a",
+		"INSERT INTO t (a) VALUES (needle)", "INSERT INTO t WITH x AS (SELECT needle a) SELECT * FROM x", "UPDATE t SET a = DEFAULT, b = needle",
+		"COPY INTO t FROM (SELECT needle FROM @s)", "CREATE DYNAMIC TABLE d TARGET_LAG = '1 minute' WAREHOUSE = w AS SELECT needle",
+		"CREATE TABLE d USING TEMPLATE (SELECT needle)", "CREATE ALERT d IF (EXISTS (SELECT needle)) THEN SELECT 1", "CREATE TASK d AS SELECT needle",
+		"ALTER TASK d MODIFY AS SELECT needle", "CREATE PIPE d AS COPY INTO t FROM (SELECT needle FROM @s)", "COPY FILES INTO @a FROM (SELECT needle)",
+		"BEGIN LET x := needle; END", "BEGIN x := needle; END", "BEGIN WHILE (needle) DO NULL; END WHILE; END", "BEGIN FOR i IN 1 TO needle DO NULL; END FOR; END",
+		"BEGIN REPEAT NULL; UNTIL (needle) END REPEAT; END", "BEGIN CASE (needle) WHEN 1 THEN NULL; END; END", "BEGIN OPEN c USING (needle); END",
+		"DECLARE c CURSOR FOR SELECT needle; BEGIN NULL; END", "DECLARE c RESULTSET DEFAULT (SELECT needle); BEGIN NULL; END", "SELECT f(a) OVER (PARTITION BY needle)",
 		"SELECT f(a) OVER (ORDER BY needle)", "SELECT LISTAGG(a) WITHIN GROUP (ORDER BY needle) FROM a", "SELECT {'a': needle}",
 		"SELECT [1, needle]", "SELECT a[needle]", "SELECT needle::int", "SELECT needle:a.b", "SELECT CASE WHEN 1 THEN needle END",
 		"SELECT (SELECT needle)", "SELECT * REPLACE (needle AS a) FROM a", "SELECT 1 FROM a WHERE needle", "SELECT 1 FROM a HAVING needle",
@@ -108,6 +132,20 @@ func TestWalkVisitsWhatIsDeepInside(t *testing.T) {
 		})
 		if !found {
 			t.Errorf("%s: walk does not reach the needle", text)
+		}
+		a, err := analyze(text, testContext, cat)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		noticed := false
+		for _, st := range a.Statements {
+			for _, u := range st.Unknown {
+				noticed = noticed || strings.Contains(u.Text, "NEEDLE") || strings.Contains(u.Text, "in a script") || strings.Contains(u.Text, "files of a stage")
+			}
+		}
+		if !noticed {
+			t.Errorf("%s: the resolver does not notice the needle", text)
 		}
 	}
 }
