@@ -85,6 +85,9 @@ func TestCanary(t *testing.T) {
 	}
 	hunt(t, secrets, "stdout of the agent", r.stdout)
 	hunt(t, secrets, "stderr of jit exec --verbose", r.stderr)
+	if w.server.log.String() == "" {
+		t.Error("jit server --verbose logged nothing to be searched")
+	}
 	hunt(t, secrets, "log of jit server --verbose", w.server.log.String())
 	for _, args := range [][]string{{"session", "list"}, {"connection", "list"}, {"connection", "list", "--json"}, {"replay", "--plain", e.session(t)}} {
 		out := w.bob
