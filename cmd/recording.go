@@ -20,8 +20,8 @@ import (
 func newRecordingCommand(a *App) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "recording",
-		Short: "Verify, list and seal recordings",
-		Long: `Verify, list and seal recordings. Each session leaves one: a folder with every
+		Short: "Verify, list, export and seal recordings",
+		Long: `Verify, list, export and seal recordings. Each session leaves one: a folder with every
 statement, verdict, decision and result, in a log that cannot be changed unnoticed.`,
 		Example: `  jit recording list
   jit recording verify SESSION
@@ -30,7 +30,7 @@ statement, verdict, decision and result, in a log that cannot be changed unnotic
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newRecordingVerifyCommand(a), newRecordingListCommand(a), newRecordingShowCommand(a),
-		newRecordingFetchCommand(a), newRecordingSealCommand(a))
+		newRecordingFetchCommand(a), newRecordingSealCommand(a), newRecordingExportCommand(a))
 	return c
 }
 
