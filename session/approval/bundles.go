@@ -39,12 +39,10 @@ func (s *Store) activate(ctx context.Context, w Caller, b *policy.Bundle) error 
 			return nil
 		}
 		c.note("before", current)
-		if _, err := c.ExecContext(ctx, `INSERT INTO policies (digest, data, created_at, created_by) VALUES ($1, $2, $3, $4) ON CONFLICT (digest) DO NOTHING`,
-			digest, b.Format(), micros(c.now), w.Principal.ID()); err != nil {
+		if err := c.keepBundle(ctx, w, b); err != nil {
 			return err
 		}
-		_, err = c.ExecContext(ctx, `INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, settingPolicy, digest)
-		return err
+		return c.set(ctx, settingPolicy, digest)
 	})
 	if err != nil {
 		return err

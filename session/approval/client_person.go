@@ -35,7 +35,7 @@ func (c *Client) Open(ctx context.Context, grantID, recordingKey string) (sessio
 		return session.Opened{}, err
 	}
 	ses, err := doc.Session.session()
-	return session.Opened{Session: ses, Token: secret.New(doc.Token), Bundle: doc.Bundle, WitnessKey: doc.WitnessKey}, err
+	return session.Opened{Session: ses, Token: secret.New(doc.Token), Bundle: doc.Bundle, DryRun: doc.DryRun, WitnessKey: doc.WitnessKey}, err
 }
 
 // Sessions implements session.Office.
@@ -118,6 +118,16 @@ func (c *Client) PushPolicy(ctx context.Context, bundle []byte) (string, error) 
 	in.Body.Bundle = bundle
 	var doc policyDoc
 	err := c.t.call(ctx, http.MethodPut, "/v1/policy", in.Body, &doc)
+	return doc.Digest, err
+}
+
+// DryRunPolicy puts bundle in dry run: sessions opened from now on record where
+// it would have decided otherwise. An empty bundle ends the dry run.
+func (c *Client) DryRunPolicy(ctx context.Context, bundle []byte) (string, error) {
+	var in pushInput
+	in.Body.Bundle = bundle
+	var doc policyDoc
+	err := c.t.call(ctx, http.MethodPut, "/v1/policy/dry-run", in.Body, &doc)
 	return doc.Digest, err
 }
 

@@ -246,3 +246,21 @@ func TestAttackShortenedRecording(t *testing.T) {
 		}
 	})
 }
+
+// A data folder with a lax mode is named with the mode that folders need.
+func TestLaxDataFolder(t *testing.T) {
+	dir, log := t.TempDir(), &logBuffer{}
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // what is tested
+		t.Fatal(err)
+	}
+	store, err := NewStore(StoreConfig{Dir: dir, Logger: log.logger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if said := log.text(); !strings.Contains(said, "chmod 700") || strings.Contains(said, "rotate") {
+		t.Errorf("the operator is told %s", said)
+	}
+}

@@ -362,6 +362,7 @@ type personSide interface {
 	RemoveConnection(ctx context.Context, name string) error
 	TestConnection(ctx context.Context, name string) (ConnectionTest, error)
 	PushPolicy(ctx context.Context, data []byte) (string, error)
+	DryRunPolicy(ctx context.Context, data []byte) (string, error)
 }
 
 type brokerSide interface {

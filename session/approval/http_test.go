@@ -285,6 +285,36 @@ func TestServeShutsDown(t *testing.T) {
 	goleak.VerifyNone(t, ignore)
 }
 
+// A connection that was dialled ahead and never used does not hold up the end.
+func TestServeStopsDespiteSilentConnections(t *testing.T) {
+	w := newWorld(t, Limits{})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- w.server.Serve(ctx, ln) }()
+	silent, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = silent.Close() }()
+	// Connections are accepted in order: once a call on a later one is
+	// answered, the silent one is known to the server.
+	if _, err := FetchConfig(t.Context(), "http://"+ln.Addr().String(), &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}); err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(begun); took > 3*time.Second {
+		t.Errorf("stopping took %s", took)
+	}
+}
+
 // Over TLS the clients speak HTTP/2: calls and streams share one connection.
 func TestServeOverTLS(t *testing.T) {
 	w := newWorld(t, Limits{})

@@ -97,6 +97,11 @@ func (l *Local) TestConnection(ctx context.Context, name string) (ConnectionTest
 	return l.s.testConnection(ctx, l.w, name)
 }
 
+// DryRunPolicy puts data in dry run, or with none ends it.
+func (l *Local) DryRunPolicy(ctx context.Context, data []byte) (string, error) {
+	return l.s.pushDryRun(ctx, l.w, data)
+}
+
 // PushPolicy makes data the active bundle and returns its digest.
 func (l *Local) PushPolicy(ctx context.Context, data []byte) (string, error) {
 	return l.s.pushPolicy(ctx, l.w, data)

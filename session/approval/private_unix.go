@@ -14,3 +14,13 @@ func checkPrivate(path string, fi fs.FileInfo) error {
 	}
 	return nil
 }
+
+// openFolder says what is wrong with a data folder that others than its owner
+// can enter; "" if nothing is. What matters inside has a mode of its own, so
+// this is advice.
+func openFolder(path string, fi fs.FileInfo) string {
+	if fi.Mode().Perm()&0o077 == 0 {
+		return ""
+	}
+	return fmt.Sprintf("the data folder %s can be entered by others (mode %04o): run chmod 700 on it", path, fi.Mode().Perm())
+}

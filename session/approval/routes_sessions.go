@@ -19,6 +19,7 @@ type openedDoc struct {
 	Session    sessionDoc `json:"session"`
 	Token      string     `json:"token" doc:"broker token of this session; shown once"`
 	Bundle     []byte     `json:"bundle" doc:"policy bundle"`
+	DryRun     []byte     `json:"dry_run,omitempty" doc:"policy bundle in dry run: it decides nothing"`
 	WitnessKey string     `json:"witness_key"`
 }
 
@@ -75,7 +76,7 @@ func (s *Server) sessionRoutes() {
 			if err != nil {
 				return nil, err
 			}
-			return &body[openedDoc]{openedDoc{Session: toSessionDoc(o.Session), Token: o.Token.Reveal(), Bundle: o.Bundle, WitnessKey: o.WitnessKey}}, nil
+			return &body[openedDoc]{openedDoc{Session: toSessionDoc(o.Session), Token: o.Token.Reveal(), Bundle: o.Bundle, DryRun: o.DryRun, WitnessKey: o.WitnessKey}}, nil
 		})
 	handle(s, http.MethodGet, "/v1/sessions", "sessions", "List sessions", maxBody,
 		func(ctx context.Context, w Caller, _ *struct{}) (*body[sessionsDoc], error) {

@@ -111,8 +111,9 @@ const (
 // Serve answers on ln and does the store's background work until ctx ends, then
 // finishes what is being answered. TLS, if any, is ln's.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	fresh := freshConns{open: map[net.Conn]bool{}}
 	srv := &http.Server{
-		Handler: s.handler, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
+		Handler: s.handler, ConnState: fresh.track, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
 		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
@@ -136,10 +137,17 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		close(s.stopping)
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 		defer cancel()
+		fresh.close()
 		if err := srv.Shutdown(end); err != nil {
-			return errors.Join(fmt.Errorf("shutting down: %w", err), srv.Close())
+			// Whoever is cut off has no answer yet; what was answered is durable.
+			s.log.WarnContext(ctx, "calls still running at the end were cut off", "error", errors.Join(err, srv.Close()))
 		}
-		return s.store.closeQueued(end)
+		last, stop := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+		defer stop()
+		if err := s.store.closeQueued(last); err != nil {
+			s.log.WarnContext(ctx, "upstream sessions are left for the next process to close", "error", err)
+		}
+		return nil
 	})
 	return g.Wait()
 }

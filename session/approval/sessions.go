@@ -29,6 +29,7 @@ func (s *Store) openGrant(ctx context.Context, w Caller, grantID, recordingKey s
 		ses    session.Session
 		token  secret.Text
 		bundle *policy.Bundle
+		dryRun *policy.Bundle // nil: none
 	)
 	err := s.checkAndRecord(ctx, w, "session.open", grantID, func(ctx context.Context, c *change) error {
 		if err := w.person(); err != nil {
@@ -57,6 +58,9 @@ func (s *Store) openGrant(ctx context.Context, w Caller, grantID, recordingKey s
 		if bundle, err = s.activeBundle(ctx, c); err != nil {
 			return err
 		}
+		if dryRun, err = s.dryRunBundle(ctx, c, bundle); err != nil {
+			return err
+		}
 		token = newBrokerToken()
 		firstUseBy := c.now.Add(s.cfg.Limits.FirstUse)
 		ses = session.Session{
@@ -80,7 +84,7 @@ func (s *Store) openGrant(ctx context.Context, w Caller, grantID, recordingKey s
 	if err != nil {
 		return session.Opened{}, err
 	}
-	return session.Opened{Session: ses, Token: token, Bundle: bundle.Format(), WitnessKey: s.witness.Key()}, nil
+	return session.Opened{Session: ses, Token: token, Bundle: bundle.Format(), DryRun: formatOf(dryRun), WitnessKey: s.witness.Key()}, nil
 }
 
 func newBrokerToken() secret.Text {

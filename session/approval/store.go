@@ -135,6 +135,11 @@ func (s *Store) open(ctx context.Context) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("making the data folder: %w", err)
 	}
+	if fi, err := os.Stat(dir); err == nil {
+		if advice := openFolder(dir, fi); advice != "" {
+			s.log.WarnContext(ctx, advice)
+		}
+	}
 	var err error
 	if s.keeper, err = openKeeper(ctx, dir, s.cfg.SecretsURL); err != nil {
 		return err
