@@ -57,6 +57,7 @@ type Config struct {
 	Upstreams   session.Upstreams
 	Desk        session.Desk
 	Policy      Rules
+	DryRun      Rules // evaluated beside Policy and only recorded; nil: none
 	Subject     policy.Subject
 	// Record appends an event and returns once it is durable. An error refuses
 	// the operation the event is about.

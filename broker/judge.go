@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/jit-access/jit/broker/snowflake"
 	"github.com/jit-access/jit/policy"
 	"github.com/jit-access/jit/policy/sql"
 	"github.com/jit-access/jit/session"
@@ -21,6 +24,7 @@ type analyzeFunc func(text string, ctx sql.Context, cat sql.Catalog) (*sql.Analy
 type judgement struct {
 	place    place
 	analysis *sql.Analysis
+	input    policy.Input // of ruling
 	ruling   policy.Ruling
 	kase     session.Case
 }
@@ -72,19 +76,34 @@ func (b *Broker) rule(ctx context.Context, l *login, j *judgement) policy.Ruling
 		usage.Elapsed = time.Since(b.firstUse)
 	}
 	b.mu.Unlock()
-	return b.cfg.Policy.Statement(policy.Input{
+	j.input = policy.Input{
 		Subject: b.cfg.Subject,
 		Setting: policy.Setting{Connection: b.cfg.Session.Scope.Connection, Role: j.place.role, Warehouse: j.place.warehouse,
 			Database: j.place.database, Schema: j.place.schema, SessionID: b.cfg.Session.ID},
 		Statements: j.analysis.Statements, Usage: usage,
-		Estimate: func() (policy.Estimate, error) { return b.estimate(ctx, l, j.analysis) },
-	})
+		// One estimate serves the active bundle and the one in dry run.
+		Estimate: sync.OnceValues(func() (policy.Estimate, error) { return b.estimate(ctx, l, j.analysis) }),
+	}
+	return b.cfg.Policy.Statement(j.input)
+}
+
+// dryRun is what the bundle in dry run would have said, if that differs.
+func (b *Broker) dryRun(j *judgement) *recording.DryRunFacts {
+	if b.cfg.DryRun == nil {
+		return nil
+	}
+	would := b.cfg.DryRun.Statement(j.input)
+	masks := would.Verdict != policy.Deny && !slices.EqualFunc(would.Masks, j.ruling.Masks, slices.Equal[[]policy.ColumnMask])
+	if would.Verdict == j.ruling.Verdict && !masks {
+		return nil
+	}
+	return &recording.DryRunFacts{Policy: b.cfg.DryRun.Digest(), Verdict: would.Verdict.String(), Rule: would.Rule, Reason: would.Reason, Masks: masks}
 }
 
 // caseOf is what a reviewer judges and what an approval binds to.
 func (b *Broker) caseOf(s *statement, j *judgement) session.Case {
 	c := session.Case{
-		SessionID: b.cfg.Session.ID, Canonical: j.analysis.Canonical, Binds: s.req.Binds,
+		SessionID: b.cfg.Session.ID, Canonical: j.analysis.Canonical, Binds: boundValues(s),
 		Classes: j.ruling.Classes, Role: j.place.role, Warehouse: j.place.warehouse, Database: j.place.database,
 		Schema: j.place.schema, Policy: b.cfg.Policy.Digest(),
 	}
@@ -109,6 +128,29 @@ func (b *Broker) caseOf(s *statement, j *judgement) session.Case {
 		}
 	}
 	return c
+}
+
+// boundValues is what the text does not say: the binds, and the statement
+// parameters that can change what a literal means or whether a write stays. Both
+// are shown to reviewers and bound by the digest. Tags and result formats are
+// neither.
+func boundValues(s *statement) string {
+	var extra snowflake.Object
+	for _, p := range s.params {
+		if p.Key != "QUERY_TAG" && !isResultFormat(p.Key) {
+			extra = append(extra, p)
+		}
+	}
+	if len(extra) == 0 {
+		return s.req.Binds
+	}
+	slices.SortFunc(extra, func(a, b snowflake.Member) int { return strings.Compare(a.Key, b.Key) })
+	var all snowflake.Object
+	if s.req.Binds != "" {
+		all = snowflake.Object{{Key: "binds", Raw: json.RawMessage(s.req.Binds)}}
+	}
+	all.Set("parameters", extra.Append(nil))
+	return string(all.Append(nil))
 }
 
 func appendObjects(dst []string, objects []sql.Object) []string {
@@ -151,7 +193,7 @@ func (b *Broker) recordStatement(ctx context.Context, l *login, s *statement, j 
 	facts := &recording.StatementFacts{
 		Text: j.kase.Canonical, Digest: j.kase.Digest(), Kinds: j.kase.Kinds, Reads: j.kase.Reads, Writes: j.kase.Writes,
 		Functions: j.kase.Functions, Unknown: j.kase.Unknown, Verdict: j.ruling.Verdict.String(), Rule: j.ruling.Rule,
-		Reason: j.ruling.Reason,
+		Reason: j.ruling.Reason, DryRun: b.dryRun(j),
 	}
 	for i := range j.analysis.Statements {
 		st := &j.analysis.Statements[i]
@@ -184,8 +226,8 @@ func (b *Broker) recordFacts(ctx context.Context, l *login, s *statement, facts 
 	facts.Describe = s.req.DescribeOnly
 	facts.Driver = l.driver.name
 	facts.Upstream = l.upstreamSession().ID
-	if s.req.Binds != "" {
-		facts.Binds = json.RawMessage(s.req.Binds)
+	if bound := boundValues(s); bound != "" {
+		facts.Binds = json.RawMessage(bound)
 	}
 	return b.record(ctx, recording.Event{Kind: recording.KindStatement, Statement: s.id, SQL: facts})
 }

@@ -323,16 +323,31 @@ either whose decision is another one under the other.`,
 }
 
 func newPolicyPushCommand(a *App) *cobra.Command {
-	return &cobra.Command{
+	var dryRun, end bool
+	c := &cobra.Command{
 		Use:   "push BUNDLE",
 		Short: "Make a bundle the active one of the approval server",
 		Long: `Check a bundle, run its tests, and make it the active one of the approval server.
 A bundle that does not check, or whose tests fail, is not sent; the server checks
 again. Only administrators may push. New sessions use the new bundle; sessions
-that are open keep the one they started with.`,
-		Example: "  jit policy diff @server ./policy && jit policy push ./policy",
-		Args:    cobra.ExactArgs(1),
+that are open keep the one they started with.
+
+With --dry-run the bundle decides nothing yet: sessions opened from now on record
+where it would have decided otherwise, and ` + "`jit replay`" + ` shows it. Pushing it
+without --dry-run makes it active; --end-dry-run ends the dry run.`,
+		Example: `  jit policy diff @server ./policy && jit policy push ./policy
+  jit policy push ./policy --dry-run
+  jit policy push --end-dry-run`,
+		Args: func(c *cobra.Command, args []string) error {
+			if end {
+				return cobra.NoArgs(c, args)
+			}
+			return cobra.ExactArgs(1)(c, args)
+		},
 		RunE: func(c *cobra.Command, args []string) error {
+			if end {
+				return a.endDryRun(c.Context())
+			}
 			b, err := a.bundle(c.Context(), args[0])
 			if err != nil {
 				return err
@@ -344,11 +359,31 @@ that are open keep the one they started with.`,
 			if err != nil {
 				return err
 			}
-			digest, err := client.PushPolicy(c.Context(), b.Format())
+			push, state := client.PushPolicy, "active"
+			if dryRun {
+				push, state = client.DryRunPolicy, "dry run"
+			}
+			digest, err := push(c.Context(), b.Format())
 			if err != nil {
 				return &Failure{What: "pushing " + args[0], Err: err}
 			}
-			return a.printf("active: %s\n", digest)
+			return a.printf("%s: %s\n", state, digest)
 		},
 	}
+	c.Flags().BoolVar(&dryRun, "dry-run", false, "only record where it would decide otherwise")
+	c.Flags().BoolVar(&end, "end-dry-run", false, "end the dry run")
+	c.MarkFlagsMutuallyExclusive("dry-run", "end-dry-run")
+	return c
+}
+
+func (a *App) endDryRun(ctx context.Context) error {
+	client, _, err := a.client(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := client.DryRunPolicy(ctx, nil); err != nil {
+		return &Failure{What: "ending the dry run", Err: err}
+	}
+	a.say("The dry run has ended.")
+	return nil
 }

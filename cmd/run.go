@@ -188,13 +188,21 @@ func (r *run) serve(ctx context.Context) (*wiring, func() error, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading the policy of the server: %w", err)
 	}
+	var dryRun broker.Rules
+	if len(r.opened.DryRun) > 0 {
+		trial, err := policy.Parse(r.opened.DryRun)
+		if err != nil {
+			return nil, nil, fmt.Errorf("reading the policy in dry run of the server: %w", err)
+		}
+		dryRun = trial
+	}
 	lease, err := broker.NewLease()
 	if err != nil {
 		return nil, nil, err
 	}
 	s := r.opened.Session
 	b, err := broker.New(broker.Config{
-		Session: s, LeaseDigest: lease.Digest(), Account: s.Scope.Connection, Upstreams: r.up, Desk: r.up, Policy: bundle,
+		Session: s, LeaseDigest: lease.Digest(), Account: s.Scope.Connection, Upstreams: r.up, Desk: r.up, Policy: bundle, DryRun: dryRun,
 		Subject: policy.Subject{User: s.Principal.ID(), Email: s.Principal.Email, Groups: s.Principal.Groups, Agent: agentName(r.o.Command)},
 		Record:  r.record, Hold: r.o.Hold, Logger: r.a.Logger,
 	})

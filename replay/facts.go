@@ -121,6 +121,9 @@ func (d Detail) after(e recording.Event) string {
 
 func statementFacts(f *facts, s recording.StatementFacts) {
 	f.add("rule", s.Rule, ToneNormal)
+	if d := s.DryRun; d != nil {
+		f.add("dry run", dryRunText(*d), ToneNormal)
+	}
 	f.add("reason", s.Reason, ToneNormal)
 	f.list("kind", s.Kinds, ToneNormal)
 	if s.Describe {
@@ -141,6 +144,15 @@ func statementFacts(f *facts, s recording.StatementFacts) {
 	f.add("binds", string(s.Binds), ToneNormal)
 	f.add("driver", s.Driver, ToneDim)
 	f.add("digest", s.Digest, ToneDim)
+}
+
+// dryRunText says what the bundle in dry run would have done.
+func dryRunText(d recording.DryRunFacts) string {
+	text := fmt.Sprintf("policy %.12s would %s it (%s)", d.Policy, d.Verdict, d.Rule)
+	if d.Masks {
+		text += ", with other masks"
+	}
+	return text
 }
 
 func outputText(o recording.OutputFacts) string {

@@ -119,6 +119,7 @@ type Opened struct {
 	// Token authorises broker calls for this one session; nothing else.
 	Token  BrokerToken
 	Bundle []byte // the policy bundle, as policy.Parse reads it
+	DryRun []byte // a bundle in dry run, which decides nothing; nil: none
 	// WitnessKey is the server's note verifier key; empty if it does not cosign.
 	WitnessKey string
 }

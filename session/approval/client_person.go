@@ -125,7 +125,7 @@ func (c *Client) PushPolicy(ctx context.Context, bundle []byte) (string, error) 
 // it would have decided otherwise. An empty bundle ends the dry run.
 func (c *Client) DryRunPolicy(ctx context.Context, bundle []byte) (string, error) {
 	var in pushInput
-	in.Body.Bundle = bundle
+	in.Body.Bundle = append([]byte{}, bundle...) // never null
 	var doc policyDoc
 	err := c.t.call(ctx, http.MethodPut, "/v1/policy/dry-run", in.Body, &doc)
 	return doc.Digest, err

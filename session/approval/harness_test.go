@@ -238,6 +238,7 @@ const (
 type world struct {
 	t      *testing.T
 	dir    string
+	url    string // of a PostgreSQL database; empty: SQLite in dir
 	clock  *clock
 	idp    *issuer
 	sf     *snowflake
@@ -251,7 +252,13 @@ type world struct {
 
 func newWorld(t *testing.T, limits Limits) *world {
 	t.Helper()
-	w := &world{t: t, dir: filepath.Join(t.TempDir(), "data"), clock: newClock(), idp: newIssuer(t), sf: newSnowflake(t, plantedPassword), log: &logBuffer{}}
+	return newWorldOn(t, "", limits)
+}
+
+// newWorldOn is a world on a PostgreSQL database, or on SQLite if there is none.
+func newWorldOn(t *testing.T, databaseURL string, limits Limits) *world {
+	t.Helper()
+	w := &world{t: t, url: databaseURL, dir: filepath.Join(t.TempDir(), "data"), clock: newClock(), idp: newIssuer(t), sf: newSnowflake(t, plantedPassword), log: &logBuffer{}}
 	w.open(limits)
 	w.web = httptest.NewServer(w.server.Handler())
 	t.Cleanup(w.web.Close)
@@ -270,7 +277,7 @@ func newWorld(t *testing.T, limits Limits) *world {
 
 func (w *world) open(limits Limits) {
 	w.t.Helper()
-	store, err := NewStore(StoreConfig{Dir: w.dir, Policy: policy.Default(), Limits: limits, Now: w.clock.now, Logger: w.log.logger()})
+	store, err := NewStore(StoreConfig{Dir: w.dir, Database: w.url, Policy: policy.Default(), Limits: limits, Now: w.clock.now, Logger: w.log.logger()})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -389,16 +396,24 @@ func (h httpSide) broker(o session.Opened) brokerSide {
 	return h.w.client(session.Principal{}).ForBroker(o.Session.ID, o.Token)
 }
 
-// eachSide runs a test over the store itself and over HTTP.
+// eachSide runs a test over the store itself and over HTTP, on each database.
 func eachSide(t *testing.T, limits Limits, test func(t *testing.T, w *world, s side)) {
-	t.Run("local", func(t *testing.T) {
-		w := newWorld(t, limits)
-		test(t, w, localSide{w})
-	})
-	t.Run("http", func(t *testing.T) {
-		w := newWorld(t, limits)
-		test(t, w, httpSide{w})
-	})
+	for _, db := range []struct {
+		name string
+		url  func(testing.TB) string
+	}{
+		{"sqlite", func(testing.TB) string { return "" }},
+		{"postgres", newPostgres},
+	} {
+		t.Run(db.name+"/local", func(t *testing.T) {
+			w := newWorldOn(t, db.url(t), limits)
+			test(t, w, localSide{w})
+		})
+		t.Run(db.name+"/http", func(t *testing.T) {
+			w := newWorldOn(t, db.url(t), limits)
+			test(t, w, httpSide{w})
+		})
+	}
 }
 
 func sessionSubmission() session.Submission {

@@ -100,9 +100,20 @@ type StatementFacts struct {
 	Verdict    string          `json:"verdict"` // allow, hold, deny
 	Rule       string          `json:"rule"`
 	Reason     string          `json:"reason,omitempty"`
-	Describe   bool            `json:"describe,omitempty"` // describeOnly
-	Driver     string          `json:"driver,omitempty"`
-	Upstream   string          `json:"upstream,omitempty"` // the server's handle of the upstream session
+	// DryRun is set where the bundle in dry run would have ruled otherwise.
+	DryRun   *DryRunFacts `json:"dry_run,omitempty"`
+	Describe bool         `json:"describe,omitempty"` // describeOnly
+	Driver   string       `json:"driver,omitempty"`
+	Upstream string       `json:"upstream,omitempty"` // the server's handle of the upstream session
+}
+
+// DryRunFacts is what a bundle in dry run would have said.
+type DryRunFacts struct {
+	Policy  string `json:"policy"`
+	Verdict string `json:"verdict"`
+	Rule    string `json:"rule"`
+	Reason  string `json:"reason,omitempty"`
+	Masks   bool   `json:"masks,omitempty"` // other columns would be masked, or otherwise
 }
 
 // OutputFacts is one result column: where it comes from and how it is masked.
