@@ -21,6 +21,9 @@ func (p *parser) define(c *commandStmt, verb string) {
 	}
 	before := len(c.targets)
 	p.target(c, t.object)
+	if p.isOp(',') {
+		c.stuck = "several targets"
+	}
 	if verb == "ALTER" {
 		p.alterRest(c, t)
 		return

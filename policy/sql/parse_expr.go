@@ -166,6 +166,7 @@ func (p *parser) subqueryExpr() expr {
 
 // operand reads prefix operators, a primary and what follows it.
 func (p *parser) operand() expr {
+	start := p.mark()
 	for {
 		t := p.cur()
 		switch {
@@ -176,7 +177,11 @@ func (p *parser) operand() expr {
 			continue
 		}
 		mark := p.mark()
-		return p.postfix(mark, p.primary())
+		x := p.postfix(mark, p.primary())
+		if mark > start {
+			return &operation{span: p.since(start), args: []expr{x}}
+		}
+		return x
 	}
 }
 

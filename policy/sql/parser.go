@@ -211,9 +211,16 @@ func (p *parser) identList() (list []ident) {
 func (p *parser) name() *name {
 	mark := p.mark()
 	if p.is(wIdentifier) && p.isOpAt(1, '(') {
-		return p.identifierCall()
+		n := p.identifierCall()
+		if p.isOp('.') {
+			p.unsupported("a name of which IDENTIFIER is a part")
+		}
+		return n
 	}
 	n := &name{parts: p.dotted()}
+	if p.isOp('.') {
+		p.expected("a name behind the dot")
+	}
 	n.span = p.since(mark)
 	return n
 }

@@ -202,6 +202,9 @@ func (r *resolver) function(c *call) labelSet {
 	if risk != FunctionPure || len(r.facts.functions) < 64 {
 		r.called(Function{Name: name, Risk: risk})
 	}
+	if risk != FunctionPure {
+		r.stagesNamed(c)
+	}
 	switch risk {
 	case FunctionPure, FunctionEgress:
 		return labelSet{}
@@ -211,4 +214,13 @@ func (r *resolver) function(c *call) labelSet {
 		r.doubt("function " + name + " is not known")
 	}
 	return topLabels
+}
+
+// stagesNamed records the stages that a function is told by name in a string.
+func (r *resolver) stagesNamed(c *call) {
+	for _, a := range c.args {
+		if text, ok := constant(a.value); ok && len(text) > 1 && text[0] == '@' {
+			r.reads(place(text))
+		}
+	}
 }

@@ -55,7 +55,11 @@ func freeLiterals(s statement, free map[int32]bool) {
 			}
 		}
 	}
+	var kept []expr // the times of time travel, the sizes of samples
 	walk(s, func(n node) bool {
+		if tail := tailOf(n); tail != nil {
+			kept = append(kept, tail.historic...)
+		}
 		switch n := n.(type) {
 		case *operation:
 			release(n.args)
@@ -74,4 +78,12 @@ func freeLiterals(s statement, free map[int32]bool) {
 		}
 		return true
 	})
+	for _, e := range kept {
+		walk(e, func(n node) bool {
+			if l, ok := n.(*literal); ok {
+				delete(free, l.pos)
+			}
+			return true
+		})
+	}
 }

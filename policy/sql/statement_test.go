@@ -124,6 +124,7 @@ func TestStatements(t *testing.T) {
 		{"COPY INTO c FROM @s/x FILE_FORMAT = (TYPE = CSV)", "COPY_INTO_TABLE", CategoryLoad, "stage:@s/x", "table:APP.PUBLIC.C", false},
 		{"COPY INTO 's3://b/x' FROM (SELECT email FROM c) STORAGE_INTEGRATION = i", "COPY_INTO_LOCATION", CategoryUnload, "table:APP.PUBLIC.C integration:I", "location:s3://b/x", false},
 		{"COPY INTO @s FROM c", "COPY_INTO_LOCATION", CategoryUnload, "table:APP.PUBLIC.C", "stage:@s", false},
+		{"SELECT * FROM TABLE(INFER_SCHEMA(LOCATION => '@~/x', FILE_FORMAT => 'f'))", "SELECT", CategoryQuery, "stage:@~/x", "", true},
 		{"COPY FILES INTO @a FROM @b", "COPY_FILES", CategoryUnload, "stage:@b", "stage:@a", false},
 		{"PUT file:///etc/passwd @~", "PUT", CategoryTransfer, "location:file:///etc/passwd", "stage:@~", false},
 		{"GET @~/x file:///tmp/", "GET", CategoryTransfer, "stage:@~/x", "location:file:///tmp/", false},
