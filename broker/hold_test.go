@@ -434,3 +434,28 @@ func TestOutcomesAreForgotten(t *testing.T) {
 		}
 	}
 }
+
+// TestApprovalBindsWhatTheTextDoesNotSay is an attack: a statement is approved,
+// then sent with other binds, or with parameters that change what it does.
+func TestApprovalBindsWhatTheTextDoesNotSay(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Hold = 50 * time.Millisecond })
+	tk := r.login()
+	bind := func(v string) string { return `"bindings":{"1":{"type":"TEXT","value":"` + v + `"}}` }
+	wantRefusal(t, r.query(tk, "", "drop table t", bind("a")), "003001", "JIT-3001")
+	r.decide(<-r.desk.filed, session.OutcomeApprove)
+	for name, more := range map[string][]string{
+		"no binds": nil, "other binds": {bind("b")}, "autocommit off": {bind("a"), `"parameters":{"AUTOCOMMIT":false}`},
+		"another time zone": {bind("a"), `"parameters":{"TIMEZONE":"Asia/Tokyo"}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			wantRefusal(t, r.query(tk, "", "drop table t", more...), "003001", "JIT-3001")
+			<-r.desk.filed
+		})
+	}
+	if len(r.up.seen()) != 0 {
+		t.Fatal("something ran")
+	}
+	if a := r.query(tk, "", "drop table t", bind("a"), `"parameters":{"QUERY_TAG":"harmless"}`); !a.Success {
+		t.Errorf("what was approved: %s", a.Raw)
+	}
+}

@@ -2,6 +2,20 @@
 // Snowflake, as the drivers really speak it: envelopes, codes, the shapes of
 // login, query and result. It knows nothing of policy. Field names and codes
 // are facts of the protocol, observed from the public drivers.
+//
+// Invariants:
+//
+//  1. Reading is strict: RFC 8259 and valid UTF-8, no duplicate keys, no lone
+//     surrogates, nothing after the value, bounded depth and size. Two readers
+//     cannot take one body for two.
+//  2. What is not understood is kept byte for byte (Object, RowMasker), or
+//     dropped by name (QueryRequest); it is never decoded and encoded again.
+//     Integers of any size survive.
+//  3. A masked column leaves nothing of its values: not in a JSON cell, not under
+//     an Arrow NULL, not in padding. What cannot be masked without a doubt is an
+//     error, and the bytes written until then do not end like a whole result.
+//  4. Memory is bounded by the longest row or batch, not by the result; lengths
+//     in a stream are claims and are checked before they are believed.
 package snowflake
 
 import "encoding/json"
