@@ -124,8 +124,11 @@ func (c *Client) PushPolicy(ctx context.Context, bundle []byte) (string, error) 
 // DryRunPolicy puts bundle in dry run: sessions opened from now on record where
 // it would have decided otherwise. An empty bundle ends the dry run.
 func (c *Client) DryRunPolicy(ctx context.Context, bundle []byte) (string, error) {
+	if len(bundle) == 0 {
+		return "", c.t.call(ctx, http.MethodDelete, "/v1/policy/dry-run", nil, nil)
+	}
 	var in pushInput
-	in.Body.Bundle = append([]byte{}, bundle...) // never null
+	in.Body.Bundle = bundle
 	var doc policyDoc
 	err := c.t.call(ctx, http.MethodPut, "/v1/policy/dry-run", in.Body, &doc)
 	return doc.Digest, err

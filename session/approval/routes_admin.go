@@ -83,13 +83,18 @@ func (s *Server) adminRoutes() {
 			}
 			return &body[policyDoc]{policyDoc{digest, data}}, nil
 		})
-	handle(s, http.MethodPut, "/v1/policy/dry-run", "dryRunPolicy", "Put a bundle in dry run, or with an empty one end it (admins)", maxPolicyBody,
+	handle(s, http.MethodPut, "/v1/policy/dry-run", "dryRunPolicy", "Put a bundle in dry run (admins)", maxPolicyBody,
 		func(ctx context.Context, w Caller, in *pushInput) (*body[policyDoc], error) {
 			digest, err := s.store.pushDryRun(ctx, w, in.Body.Bundle)
 			if err != nil {
 				return nil, err
 			}
 			return &body[policyDoc]{policyDoc{Digest: digest}}, nil
+		})
+	handle(s, http.MethodDelete, "/v1/policy/dry-run", "endDryRun", "End the dry run (admins)", maxBody,
+		func(ctx context.Context, w Caller, _ *struct{}) (*struct{}, error) {
+			_, err := s.store.pushDryRun(ctx, w, nil)
+			return nil, err
 		})
 	handle(s, http.MethodPut, "/v1/policy", "pushPolicy", "Make a bundle the active one (admins)", maxPolicyBody,
 		func(ctx context.Context, w Caller, in *pushInput) (*body[policyDoc], error) {
