@@ -104,7 +104,7 @@ func (r *recorder) run(args ...string) (stdout, stderr string, code ExitCode) {
 	r.errs.Reset()
 	root := &cobra.Command{Use: "jit", SilenceErrors: true, SilenceUsage: true}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%w", err) })
-	root.AddCommand(newReplayCommand(r.app), newRecordingCommand(r.app))
+	root.AddCommand(newReplayCommand(r.app), newRecordingCommand(r.app), newAuditCommand(r.app))
 	markUsage(root)
 	root.SetArgs(args)
 	code = r.app.report(root.ExecuteContext(r.t.Context()))

@@ -78,6 +78,7 @@ person, or is refused; sensitive columns arrive masked; everything is recorded.`
 func commands(a *App) []*cobra.Command {
 	return []*cobra.Command{
 		newApproveCommand(a),
+		newAuditCommand(a),
 		newConnectionCommand(a),
 		newDemoAgentCommand(a),
 		newDemoCommand(a),

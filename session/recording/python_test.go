@@ -12,7 +12,7 @@ import (
 	"testing/fstest"
 )
 
-// pythonReport is what testdata/verify.py prints.
+// pythonReport is what verify.py prints.
 type pythonReport struct {
 	Events, Signed, Cosigned, Tail, Torn int64
 	Root                                 string
@@ -22,7 +22,7 @@ type pythonReport struct {
 // python runs the second implementation of the verifier on a recording.
 func python(t *testing.T, args ...string) (pythonReport, error) {
 	t.Helper()
-	cmd := exec.Command("python3", append([]string{"testdata/verify.py"}, args...)...)
+	cmd := exec.Command("python3", append([]string{"verify.py"}, args...)...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Verifies a recording, from FORMAT.md alone. A test-only second implementation.
+"""Verifies a recording, from FORMAT.md alone: a second implementation, for tests
+and for auditors.
 
 usage: verify.py FOLDER [WITNESS-KEY]
 Prints the report as JSON and exits 0, or prints what is wrong and exits 1.
