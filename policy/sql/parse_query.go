@@ -262,7 +262,6 @@ func (p *parser) selectCore() queryBody {
 	}
 	p.selectItems(s)
 	if p.word(wInto) {
-		p.into = true
 		for {
 			p.needOp(':')
 			s.into = append(s.into, p.ident().name)

@@ -11,7 +11,6 @@ type parser struct {
 	at, stop int
 	depth    int
 	script   bool // within a scripting block
-	into     bool // SELECT … INTO was seen
 }
 
 func (p *parser) pos() int {

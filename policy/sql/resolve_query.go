@@ -333,6 +333,9 @@ func (r *resolver) values(v *values, sc *scope) result {
 func (r *resolver) selectCore(s *selectCore, up *scope) (result, *scope) {
 	r.enter(s)
 	defer r.leave()
+	if len(s.into) > 0 {
+		r.doubt("a query result is kept in a variable")
+	}
 	sc := &scope{up: up, level: len(s.connect) > 0}
 	for _, t := range s.from {
 		r.table(t, sc)

@@ -88,7 +88,6 @@ func (r *resolver) queryStatement(s *queryStmt) outcome {
 	case *selectCore:
 		if len(b.into) > 0 {
 			o.kind, o.category = "SELECT_INTO", CategoryScript
-			r.doubt("a query result is kept in a variable")
 		}
 	}
 	if s.query.locking {
