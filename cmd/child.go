@@ -39,7 +39,7 @@ type ended struct {
 // foreground group, from here otherwise. Closing kill, which may be nil, kills
 // the child.
 func runChild(path string, args, env []string, in io.Reader, out, errOut io.Writer, kill <-chan struct{}) (ended, error) {
-	c := exec.Command(path, args[1:]...) //nolint:gosec // running what the user names is the purpose
+	c := exec.Command(path, args[1:]...) //nolint:gosec,noctx // running what the user names is the purpose; it ends by signals, not by a context
 	c.Args[0] = args[0]
 	c.Env = env
 	c.Stdin, c.Stdout, c.Stderr = in, out, errOut

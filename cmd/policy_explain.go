@@ -244,7 +244,7 @@ func (a *App) printExplained(b *policy.Bundle, x policy.Explanation) error {
 	doc := explained(b, x)
 	var out strings.Builder
 	w := tabwriter.NewWriter(&out, 0, 4, 2, ' ', 0)
-	line := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
+	line := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) } // Flush reports the error
 	line("verdict\t%s%s", doc.Verdict, needs(doc))
 	line("rule\t%s", doc.Rule)
 	line("reason\t%s", doc.Reason)

@@ -112,7 +112,7 @@ func try(ctx context.Context, client *http.Client, base *url.URL, c call) (_ sno
 		again := !errors.As(err, &untrusted)
 		return snowflake.Envelope{}, nil, again, fmt.Errorf("%w: %s", ErrUnreachable, clean(transportText(err), secrets))
 	}
-	defer resp.Body.Close()
+	defer resp.Body.Close() //nolint:errcheck // read only
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	switch {
 	case resp.StatusCode >= 500, resp.StatusCode == http.StatusRequestTimeout, resp.StatusCode == http.StatusTooManyRequests:

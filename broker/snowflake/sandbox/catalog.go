@@ -49,9 +49,6 @@ type column struct {
 // physical is the relation's name in SQLite.
 func (r *relation) physical() string { return r.database + sep + r.schema + sep + r.name }
 
-// full is the relation's name as Snowflake writes it.
-func (r *relation) full() string { return strings.Join([]string{r.database, r.schema, r.name}, ".") }
-
 func (r *relation) column(name string) (column, bool) {
 	for _, c := range r.columns {
 		if c.name == name {

@@ -85,7 +85,7 @@ func (w world) config(t testing.TB) *sf.Config {
 		t.Fatal(err)
 	}
 	return &sf.Config{Account: "testacct", User: "alice", Password: password, Host: host, Port: n, Protocol: "http",
-		Database: "DEMO", Schema: "PUBLIC", Warehouse: "WH", Role: "ANALYST", LoginTimeout: 10 * time.Second}
+		Database: "DEMO", Schema: "PUBLIC", Warehouse: "WH", Role: "ANALYST"}
 }
 
 func (w world) open(t testing.TB, change func(*sf.Config)) *sql.DB {

@@ -194,7 +194,7 @@ func rowsOf(ctx context.Context, conn *sql.Conn, query string, args []any) ([]st
 	if err != nil {
 		return nil, nil, err
 	}
-	defer rows.Close()
+	defer rows.Close() //nolint:errcheck // rows.Err says what reading found
 	names, err := rows.Columns()
 	if err != nil {
 		return nil, nil, err
