@@ -76,7 +76,7 @@ func (s *Store) checkAndRecord(ctx context.Context, who Caller, action, target s
 		return err
 	}
 	c := &change{now: s.now(), who: who, target: target}
-	err := s.transact(ctx, c, func() error {
+	err := s.transact(ctx, c, action, func() error {
 		if err := do(ctx, c); err != nil {
 			return err
 		}
@@ -101,7 +101,7 @@ func (s *Store) checkAndRecord(ctx context.Context, who Caller, action, target s
 		return fmt.Errorf("%s: %w", action, err)
 	}
 	refused := &change{now: c.now, who: who, target: c.target, detail: c.detail}
-	if aerr := s.transact(ctx, refused, func() error {
+	if aerr := s.transact(ctx, refused, action, func() error {
 		return s.writeAudit(ctx, refused, action, "refused: "+problemOf(err).code)
 	}); aerr != nil {
 		return fmt.Errorf("%s: writing the audit row of a refusal: %w", action, aerr)
@@ -109,8 +109,8 @@ func (s *Store) checkAndRecord(ctx context.Context, who Caller, action, target s
 	return err
 }
 
-func (s *Store) transact(ctx context.Context, c *change, do func() error) error {
-	tx, err := s.db.write.BeginTx(ctx, nil)
+func (s *Store) transact(ctx context.Context, c *change, action string, do func() error) error {
+	tx, err := s.db.begin(ctx, action)
 	if err != nil {
 		return err
 	}
@@ -135,7 +135,10 @@ func (s *Store) writeEvents(ctx context.Context, c *change) error {
 			return fmt.Errorf("writing an event: %w", err)
 		}
 	}
-	return nil
+	if len(c.events) == 0 {
+		return nil
+	}
+	return s.db.announce(ctx, c.Tx)
 }
 
 func (s *Store) writeAudit(ctx context.Context, c *change, action, outcome string) error {

@@ -2,6 +2,7 @@ package approval
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"time"
 
@@ -88,7 +89,20 @@ func (s *Store) claimQueued(ctx context.Context) ([]queuedUpstream, error) {
 	if err := s.db.read.QueryRowContext(ctx, `SELECT COUNT(*) FROM upstreams WHERE state = 'closing' AND retry_at <= $1`, micros(now)).Scan(&due); err != nil || due == 0 {
 		return nil, err
 	}
-	rows, err := s.db.write.QueryContext(ctx, `UPDATE upstreams SET retry_at = $1, attempts = attempts + 1
+	tx, err := s.db.begin(ctx, "upstream.claim")
+	if err != nil {
+		return nil, err
+	}
+	out, err := claimDue(ctx, tx, now)
+	if err != nil {
+		_ = tx.Rollback()
+		return nil, err
+	}
+	return out, tx.Commit()
+}
+
+func claimDue(ctx context.Context, tx *sql.Tx, now time.Time) ([]queuedUpstream, error) {
+	rows, err := tx.QueryContext(ctx, `UPDATE upstreams SET retry_at = $1, attempts = attempts + 1
 		WHERE state = 'closing' AND retry_at <= $2 RETURNING id, base_url, tokens, attempts`, micros(now.Add(claimFor)), micros(now))
 	if err != nil {
 		return nil, err

@@ -73,7 +73,7 @@ func TestPushedPolicyStays(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, test := range []struct{ given, want *policy.Bundle }{{nil, policy.Demo()}, {policy.Default(), policy.Default()}, {nil, policy.Default()}} {
-			store, err := NewStore(StoreConfig{Dir: w.dir, Policy: test.given})
+			store, err := NewStore(StoreConfig{Dir: w.dir, Database: w.url, Policy: test.given})
 			if err != nil {
 				t.Fatal(err)
 			}

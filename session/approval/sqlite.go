@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/database"
 	_ "modernc.org/sqlite" // registers the driver
@@ -21,8 +22,9 @@ var schema embed.FS
 // databases are the two handles of one database: SQLite has a single writer,
 // so writes queue on one connection while readers go on beside it.
 type databases struct {
-	write *sql.DB
-	read  *sql.DB
+	write  *sql.DB
+	read   *sql.DB
+	listen *pgx.ConnConfig // of PostgreSQL; nil for SQLite
 }
 
 // openSQLite opens, or creates with mode 0600, the database file and brings its
@@ -41,7 +43,7 @@ func openSQLite(ctx context.Context, path string) (databases, error) {
 		return databases{}, fmt.Errorf("opening the database: %w", err)
 	}
 	write.SetMaxOpenConns(1)
-	if err := migrate(ctx, write); err != nil {
+	if err := migrate(ctx, database.DialectSQLite3, write); err != nil {
 		_ = write.Close()
 		return databases{}, err
 	}
@@ -63,12 +65,12 @@ func sqliteDSN(path, txlock string) string {
 	return u.String()
 }
 
-func migrate(ctx context.Context, db *sql.DB) error {
+func migrate(ctx context.Context, dialect database.Dialect, db *sql.DB) error {
 	files, err := fs.Sub(schema, "schema")
 	if err != nil {
 		return fmt.Errorf("reading the schema: %w", err)
 	}
-	p, err := goose.NewProvider(database.DialectSQLite3, db, files, goose.WithDisableGlobalRegistry(true))
+	p, err := goose.NewProvider(dialect, db, files, goose.WithDisableGlobalRegistry(true))
 	if err != nil {
 		return fmt.Errorf("reading the schema: %w", err)
 	}

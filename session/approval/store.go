@@ -66,6 +66,10 @@ func (l Limits) withDefaults() Limits {
 type StoreConfig struct {
 	Dir        string // database, sealing key and recordings; made with mode 0700
 	SecretsURL string // gocloud.dev/secrets keeper; empty = a key file in Dir
+	// Database is a PostgreSQL URL, postgres://…; empty = a SQLite file in Dir.
+	// Replicas on one database also share the secrets keeper and RecordingsURL.
+	Database      string
+	RecordingsURL string // gocloud.dev/blob bucket; empty = a folder in Dir
 	// Policy becomes the active bundle. nil: the one that was active stays, at
 	// the first start policy.Default().
 	Policy     *policy.Bundle
@@ -91,6 +95,7 @@ type Store struct {
 	hc       *http.Client
 	notifier *notifier
 	closing  chan struct{} // poked when upstream sessions wait to be closed
+	unlisten func()        // ends listening on PostgreSQL, if the store does
 
 	mu      sync.Mutex
 	bundles map[string]*policy.Bundle // by digest; immutable values
@@ -144,26 +149,78 @@ func (s *Store) open(ctx context.Context) error {
 	if s.keeper, err = openKeeper(ctx, dir, s.cfg.SecretsURL); err != nil {
 		return err
 	}
-	blobDir := filepath.Join(dir, "recordings")
-	if err := os.MkdirAll(blobDir, 0o700); err != nil {
-		return fmt.Errorf("making the recordings folder: %w", err)
+	if s.blobs, err = openBucket(ctx, dir, s.cfg.RecordingsURL); err != nil {
+		return err
 	}
-	if s.blobs, err = fileblob.OpenBucket(blobDir, &fileblob.Options{NoTempDir: true, Metadata: fileblob.MetadataDontWrite}); err != nil {
-		return fmt.Errorf("opening the recordings folder: %w", err)
-	}
-	if s.db, err = openSQLite(ctx, filepath.Join(dir, "jit.db")); err != nil {
+	if s.db, err = openDatabase(ctx, dir, s.cfg.Database); err != nil {
 		return err
 	}
 	if err := s.start(ctx); err != nil {
 		return err
 	}
-	return s.loadWitness(ctx)
+	if err := s.loadWitness(ctx); err != nil {
+		return err
+	}
+	if s.db.postgres() {
+		s.listen()
+	}
+	return nil
+}
+
+// databaseFile is the SQLite database in the data folder.
+const databaseFile = "jit.db"
+
+func openDatabase(ctx context.Context, dir, databaseURL string) (databases, error) {
+	switch {
+	case databaseURL == "":
+		return openSQLite(ctx, filepath.Join(dir, databaseFile))
+	case isPostgres(databaseURL):
+		return openPostgres(ctx, databaseURL)
+	default:
+		return databases{}, errors.New("opening the database: its URL must be postgres://HOST/NAME, or empty for a SQLite file in the data folder")
+	}
+}
+
+func openBucket(ctx context.Context, dir, bucketURL string) (*blob.Bucket, error) {
+	if bucketURL != "" {
+		b, err := blob.OpenBucket(ctx, bucketURL)
+		if err != nil {
+			return nil, fmt.Errorf("opening the recordings bucket: %w", err)
+		}
+		return b, nil
+	}
+	blobDir := filepath.Join(dir, "recordings")
+	if err := os.MkdirAll(blobDir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the recordings folder: %w", err)
+	}
+	b, err := fileblob.OpenBucket(blobDir, &fileblob.Options{NoTempDir: true, Metadata: fileblob.MetadataDontWrite})
+	if err != nil {
+		return nil, fmt.Errorf("opening the recordings folder: %w", err)
+	}
+	return b, nil
+}
+
+// listen hears of other replicas' commits until Close.
+func (s *Store) listen() {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	s.unlisten = func() {
+		cancel()
+		<-done
+	}
+	go func() { // ends with ctx
+		defer close(done)
+		listen(ctx, s.db.listen, s.notifier, s.log)
+	}()
 }
 
 // Close releases the store. Sessions stay as they are: another process, or the
 // next one, goes on with them.
 func (s *Store) Close() error {
 	var errs []error
+	if s.unlisten != nil {
+		s.unlisten()
+	}
 	if s.db.write != nil {
 		errs = append(errs, s.db.Close())
 	}
