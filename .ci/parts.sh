@@ -27,6 +27,8 @@ need npm npm
 need java default-jre-headless
 need dbus-run-session dbus-daemon
 need gnome-keyring-daemon gnome-keyring
+# PostgreSQL's programs are not on the PATH of Debian.
+compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need initdb postgresql
 command -v python3 >/dev/null 2>&1 && { python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv); }
 if ((${#missing[@]})); then
   if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null 2>&1; then

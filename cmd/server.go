@@ -16,6 +16,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
+	_ "gocloud.dev/blob/s3blob" // recordings in s3:// buckets
 
 	"github.com/jit-access/jit/policy"
 	"github.com/jit-access/jit/session/approval"
@@ -37,6 +38,8 @@ type serverOptions struct {
 	Policy      string   `yaml:"policy"`
 	SecretsURL  string   `yaml:"secrets_url"`
 	BehindProxy bool     `yaml:"behind_proxy"`
+	Database    string   `yaml:"database"`
+	Recordings  string   `yaml:"recordings"`
 }
 
 func newServerCommand(a *App) *cobra.Command {
@@ -58,7 +61,10 @@ Every setting can stand in a config file (--config, YAML), in the environment
 a flag; flags win over the environment, and that over the file.
 
 The data folder holds the database, the recordings and sealing.key, which seals
-the credentials: back it up, and keep it apart from the database's backup.`,
+the credentials: back it up, and keep it apart from the database's backup.
+
+With --database postgres://… several servers share one PostgreSQL and behave as
+one. They also share --secrets-url (or copies of sealing.key) and --recordings.`,
 		Example: `  jit server --issuer https://idp.example.com --client-id jit-cli
   jit server --config /etc/jit/server.yaml
   jit server --listen :8443 --tls-cert cert.pem --tls-key key.pem --public-url https://jit.example.com:8443 \
@@ -87,6 +93,8 @@ the credentials: back it up, and keep it apart from the database's backup.`,
 	f.StringVar(&flags.TLSKey, "tls-key", "", "private key file of the certificate, PEM")
 	f.StringVar(&flags.Policy, "policy", "", "folder of the policy bundle to make active (default the last active one, at first the one shipped with jit)")
 	f.StringVar(&flags.SecretsURL, "secrets-url", "", "keeper that seals credentials (default the key file in the data folder)")
+	f.StringVar(&flags.Database, "database", "", "PostgreSQL URL, without a password (default a SQLite file in the data folder)")
+	f.StringVar(&flags.Recordings, "recordings", "", "bucket URL of recordings, file:///… or s3://… (default a folder in the data folder)")
 	f.BoolVar(&flags.BehindProxy, "behind-proxy", false, "a proxy in front terminates TLS and checks the host name")
 	return c
 }
@@ -115,6 +123,7 @@ func (a *App) serverSettings(file string, flags serverOptions, changed func(stri
 		{"admin-group", &o.AdminGroup, &flags.AdminGroup}, {"public-url", &o.PublicURL, &flags.PublicURL},
 		{"tls-cert", &o.TLSCert, &flags.TLSCert}, {"tls-key", &o.TLSKey, &flags.TLSKey},
 		{"policy", &o.Policy, &flags.Policy}, {"secrets-url", &o.SecretsURL, &flags.SecretsURL},
+		{"database", &o.Database, &flags.Database}, {"recordings", &o.Recordings, &flags.Recordings},
 	} {
 		if v := a.Getenv(serverEnv(s.flag)); v != "" {
 			*s.to = v
@@ -168,6 +177,9 @@ func (o serverOptions) check() error {
 	if strings.HasPrefix(o.SecretsURL, "base64key:") {
 		return usagef("--secrets-url: a base64key URL shows the key to everyone who can list processes; leave it empty to use the key file of the data folder")
 	}
+	if o.Database != "" && approval.DatabaseHasPassword(o.Database) {
+		return usagef("--database: a password in the URL shows in process lists and logs; put it into a password file and name that: postgres://USER@HOST/NAME?passfile=/etc/jit/pgpass")
+	}
 	host, _, err := net.SplitHostPort(o.Listen)
 	if err != nil {
 		return usagef("--listen %q must be HOST:PORT or :PORT", o.Listen)
@@ -203,7 +215,7 @@ func (a *App) serve(ctx context.Context, o serverOptions) error {
 		}
 		bundle = b
 	}
-	store, err := approval.NewStore(approval.StoreConfig{Dir: o.Data, SecretsURL: o.SecretsURL, Policy: bundle, AdminGroup: o.AdminGroup, Logger: logger})
+	store, err := approval.NewStore(approval.StoreConfig{Dir: o.Data, Database: o.Database, RecordingsURL: o.Recordings, SecretsURL: o.SecretsURL, Policy: bundle, AdminGroup: o.AdminGroup, Logger: logger})
 	if err != nil {
 		return &Failure{What: "opening " + o.Data, Err: err}
 	}

@@ -615,3 +615,18 @@ func TestAttackDNSRebinding(t *testing.T) {
 		}
 	}
 }
+
+// A NUL byte, which PostgreSQL refuses to store or compare, is a name nobody has
+// and a reason nobody gives; it never becomes an internal error.
+func TestAttackNULInNames(t *testing.T) {
+	eachSide(t, Limits{}, func(t *testing.T, w *world, s side) {
+		ctx := t.Context()
+		o := openSessionFor(t, w, s, w.alice)
+		wantErr(t, s.person(w.bob).Revoke(ctx, o.Session.ID, "a\x00b"), session.ErrInvalid)
+		for _, path := range []string{"/v1/sessions/a%00b", "/v1/requests/%00", "/v1/requests?session=%00", "/v1/sessions/%ff"} {
+			if status, _, text := w.raw("GET", path, w.token(w.bob), "", nil); status != 404 {
+				t.Errorf("%s answers %d %s", path, status, text)
+			}
+		}
+	})
+}

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 	"golang.org/x/sync/errgroup"
@@ -214,8 +215,19 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			s.writeProblem(w, r, session.Refuse(session.ErrForbidden, "The API is not for browsers."))
 			return
 		}
+		if !plainText(r.URL.Path) || !plainQuery(r.URL) {
+			s.writeProblem(w, r, session.ErrNotFound) // no name or id is like that, and databases choke on it
+			return
+		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+func plainText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
+
+func plainQuery(u *url.URL) bool {
+	text, err := url.QueryUnescape(u.RawQuery)
+	return err != nil || plainText(text) // what is no query is refused later, with words
 }
 
 func (s *Server) hostAllowed(hostport string) bool {

@@ -254,6 +254,9 @@ func (s *Store) revoke(ctx context.Context, w Caller, id, reason string) error {
 		if len(reason) > maxReason {
 			return session.Refuse(session.ErrInvalid, "A reason may have at most %d bytes.", maxReason)
 		}
+		if !plainText(reason) {
+			return session.Refuse(session.ErrInvalid, "Texts must be UTF-8 without NUL.")
+		}
 		if ses.Phase == session.PhaseRevoked {
 			c.quiet = true
 			return nil
