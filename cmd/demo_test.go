@@ -12,8 +12,12 @@ import (
 	"time"
 )
 
-// TestMain lets this test binary be the sample agent that `jit demo` starts.
+// TestMain lets this test binary be the sample agent that `jit demo` starts, and
+// the processes of the crash test.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "crash-") {
+		os.Exit(crashProcess(os.Args[1:]))
+	}
 	if len(os.Args) == 2 && os.Args[1] == "demo-agent" {
 		os.Exit(int(Main(context.Background(), os.Args[1:])))
 	}
