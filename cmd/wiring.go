@@ -112,21 +112,21 @@ func (w *wiring) writeConnections(c connection) error {
 	return nil
 }
 
-// dbtOutput is one target of a dbt profile.
+// dbtOutput is one target of a dbt profile. The lease is its password:
+// dbt-snowflake passes a token on only for OAuth and JWT.
 type dbtOutput struct {
-	Type          string `yaml:"type"`
-	Account       string `yaml:"account"`
-	User          string `yaml:"user"`
-	Host          string `yaml:"host"`
-	Port          int    `yaml:"port"`
-	Protocol      string `yaml:"protocol"`
-	Authenticator string `yaml:"authenticator"`
-	Token         string `yaml:"token"`
-	Database      string `yaml:"database"`
-	Schema        string `yaml:"schema"`
-	Warehouse     string `yaml:"warehouse,omitempty"`
-	Role          string `yaml:"role,omitempty"`
-	Threads       int    `yaml:"threads"`
+	Type      string `yaml:"type"`
+	Account   string `yaml:"account"`
+	User      string `yaml:"user"`
+	Password  string `yaml:"password"`
+	Host      string `yaml:"host"`
+	Port      int    `yaml:"port"`
+	Protocol  string `yaml:"protocol"`
+	Database  string `yaml:"database"`
+	Schema    string `yaml:"schema"`
+	Warehouse string `yaml:"warehouse,omitempty"`
+	Role      string `yaml:"role,omitempty"`
+	Threads   int    `yaml:"threads"`
 }
 
 type dbtProfile struct {
@@ -147,9 +147,8 @@ func (w *wiring) writeProfiles(c connection, getenv func(string) string) (string
 	if len(names) == 0 {
 		return "", nil
 	}
-	out := dbtOutput{Type: "snowflake", Account: c.Account, User: c.User, Host: c.Host, Port: port, Protocol: c.Protocol,
-		Authenticator: strings.ToLower(c.Authenticator), Token: c.Token, Database: c.Database, Schema: c.Schema,
-		Warehouse: c.Warehouse, Role: c.Role, Threads: 4}
+	out := dbtOutput{Type: "snowflake", Account: c.Account, User: c.User, Password: c.Token, Host: c.Host, Port: port, Protocol: c.Protocol,
+		Database: c.Database, Schema: c.Schema, Warehouse: c.Warehouse, Role: c.Role, Threads: 4}
 	profiles := make(map[string]dbtProfile, len(names))
 	for name, targets := range names {
 		p := dbtProfile{Target: targets[0], Outputs: make(map[string]dbtOutput, len(targets))}

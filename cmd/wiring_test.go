@@ -105,6 +105,9 @@ func TestDbtOverlayKeepsNamesAndDropsCredentials(t *testing.T) {
 	if strings.Contains(string(data), "planted") || !strings.Contains(string(data), "target: prod") || strings.Contains(string(data), "duckdb") {
 		t.Errorf("overlay is wrong:\n%s", data)
 	}
+	if !strings.Contains(string(data), "password: lease-value") || strings.Contains(string(data), "authenticator") {
+		t.Errorf("dbt-snowflake would not send the lease:\n%s", data)
+	}
 	if !slices.Contains(w.env, "DBT_PROFILES_DIR="+w.dir) {
 		t.Error("DBT_PROFILES_DIR does not point at the overlay")
 	}
