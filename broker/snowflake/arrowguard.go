@@ -214,7 +214,7 @@ func (f *flat) vector(table, field, element int) (start, n int) {
 func (f *flat) field(table, field int) int {
 	vtable := table - int(int32(binary.LittleEndian.Uint32(f.bytes(table, 4))))
 	size := int(binary.LittleEndian.Uint16(f.bytes(vtable, 2)))
-	if 4+2*field+2 > size {
+	if 4+2*field >= size { // as the reader decides it, also for an odd size
 		return 0
 	}
 	offset := int(binary.LittleEndian.Uint16(f.bytes(vtable+4+2*field, 2)))
