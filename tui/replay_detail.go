@@ -42,8 +42,8 @@ func (m *player) detailLines(width int) []string {
 	}
 	head := fmt.Sprintf("#%d  %s, %s", e.Number, strings.ToUpper(e.Verdict), e.Summary())
 	lines := []string{spread(m.tone(e).Render(head), e.At.UTC().Format("2006-01-02 15:04:05.000"), width)}
-	for _, l := range textLines(d.SQL(), width-2) {
-		lines = append(lines, "  "+m.style.strong.Render(l))
+	for _, l := range m.sqlLines(d.SQL(), width-2) {
+		lines = append(lines, "  "+l)
 	}
 	lines = append(lines, "")
 	return append(lines, m.factLines(d.Facts(), width)...)
