@@ -12,14 +12,16 @@ type findings struct {
 	predicates, maskedPredicates []string
 	stored                       []string
 	topOutputs, topPredicates    bool
+	read                         bool // something it reads is classified, or may be
 	unknown                      bool
 	masks                        []ColumnMask // one per output, if they are known
 	rest                         ColumnMask   // for columns that masks does not list
 }
 
-// touches reports whether anything the statement reads may be classified.
+// touches reports whether anything the statement reads may be classified,
+// whether or not it gets any further: error texts quote it.
 func (f *findings) touches() bool {
-	return len(f.outputs)+len(f.predicates)+len(f.stored) > 0 || f.topOutputs || f.topPredicates || f.unknown
+	return f.read || len(f.outputs)+len(f.predicates)+len(f.stored) > 0 || f.topOutputs || f.topPredicates || f.unknown
 }
 
 // returnsData reports whether a statement of this category answers with rows
@@ -86,6 +88,7 @@ func (t *classTable) find(s *sql.Statement, clear func(class string) bool) findi
 			f.masks[i] = cm
 		}
 	}
+	f.read = s.Touched.Top || slices.ContainsFunc(s.Touched.Columns, func(col sql.Column) bool { return len(t.of(col)) > 0 })
 	for _, list := range []*[]string{&f.outputs, &f.maskedOutputs, &f.predicates, &f.maskedPredicates, &f.stored} {
 		slices.Sort(*list)
 		*list = slices.Compact(*list)

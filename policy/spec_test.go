@@ -72,6 +72,30 @@ func TestReadsRunMasked(t *testing.T) {
 	s.mask("SELECT email FROM customers; SELECT 1", "EMAIL")
 }
 
+// A failing conversion quotes the value in its error text, whether or not the
+// converted value would ever have been selected.
+func TestErrorTextsOfWhateverReadsAClassAreScrubbed(t *testing.T) {
+	s := newSpec(t)
+	for text, want := range map[string]bool{
+		"SELECT id FROM (SELECT id, MAX(TO_NUMBER(ssn)) x FROM customers GROUP BY id)":                                                             true,
+		"SELECT COUNT(*) FROM (SELECT TO_NUMBER(email) x FROM customers)":                                                                          true,
+		"SELECT * EXCLUDE x FROM (SELECT id, TO_NUMBER(email) x FROM customers)":                                                                   true,
+		"SELECT COUNT(*) FROM (SELECT id, email FROM customers UNION ALL SELECT 1, 2)":                                                             true,
+		"SELECT id FROM customers; SELECT COUNT(*) FROM (SELECT TO_NUMBER(email) FROM customers)":                                                  true,
+		"INSERT INTO orders (id) SELECT COUNT(*) FROM (SELECT TO_NUMBER(email) x FROM customers)":                                                  true,
+		"SELECT 1 FROM customers MATCH_RECOGNIZE (ORDER BY id MEASURES TO_NUMBER(a.email) AS m PATTERN (a) DEFINE a AS 1 = 1)":                     true,
+		"WITH RECURSIVE r AS (SELECT id, TO_NUMBER(email) n FROM customers UNION ALL SELECT id + 1, n FROM r WHERE id < 3) SELECT COUNT(*) FROM r": true,
+		"SELECT TO_NUMBER(status) FROM orders":                                                                                                     false,
+		"SELECT COUNT(*) FROM customers":                                                                                                           false,
+		"SELECT TO_NUMBER(city), id FROM customers":                                                                                                false,
+	} {
+		x := Default().Explain(text, Input{Subject: ana(), Setting: prod()}, s.catalog)
+		if got := x.Ruling.ReadsClassed; got != want {
+			t.Errorf("%s\nreads classed: %v, want %v", text, got, want)
+		}
+	}
+}
+
 func TestHousekeepingRuns(t *testing.T) {
 	s := newSpec(t)
 	for _, text := range []string{

@@ -29,7 +29,8 @@
 // A value carries what it is computed from and what chooses it (CASE, window,
 // the rows of a subquery). Which rows exist, and in which order they come, is
 // not in the labels of the outputs but in Predicates: a count of chosen rows
-// has no label, and its statement has the predicate that chose them.
+// has no label, and its statement has the predicate that chose them. What is
+// computed and then dropped is in neither; Touched has it.
 package sql
 
 import "strings"
@@ -206,6 +207,11 @@ type Statement struct {
 	// Stored are the base columns whose values the statement stores somewhere:
 	// in a table, a file, a variable. Reading the place back may give them away.
 	Stored Labels
+	// Touched are the base columns that anything in the statement reads, in the
+	// text or in a view below it, whether or not the value reaches a result:
+	// Snowflake's error texts quote the values it could not compute with.
+	// It includes all of Outputs, Predicates and Stored.
+	Touched Labels
 
 	Unknown []Reason // why the facts are incomplete; empty = fully understood
 	Effects Effects  // what the statement does to the session context

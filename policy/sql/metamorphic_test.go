@@ -62,6 +62,9 @@ func checkWrapped(t *testing.T, s Statement, cat Catalog) {
 		if !covers(w.Predicates, s.Predicates) {
 			t.Errorf("%s of %s: predicates %v became %v", wrapping.name, s.Text, s.Predicates, w.Predicates)
 		}
+		if !covers(w.Touched, s.Touched) {
+			t.Errorf("%s of %s: touched %v became %v", wrapping.name, s.Text, s.Touched, w.Touched)
+		}
 		if !w.OutputsKnown {
 			continue // everything is unknown
 		}

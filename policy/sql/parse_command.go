@@ -225,13 +225,11 @@ func (p *parser) shownIn(c *commandStmt) {
 		p.at++
 		return
 	}
-	kind := ObjectOther
+	kind := ObjectSchema
 	if t := p.longestType(); t != nil {
 		kind = t.object
 	} else if strings.HasSuffix(string(c.rule.kind), "COLUMNS") || strings.HasSuffix(string(c.rule.kind), "KEYS") {
 		kind = ObjectTable
-	} else {
-		kind = ObjectSchema
 	}
 	if o, ok := p.objectName(kind); ok {
 		c.sources = append(c.sources, o)

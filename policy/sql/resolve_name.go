@@ -68,6 +68,12 @@ func (f *found) add(c column) {
 // column resolves a name used as a value. Where Snowflake's rules leave
 // several meanings, all of them count.
 func (r *resolver) column(ref *columnRef, sc *scope) column {
+	c := r.named(ref, sc)
+	r.touch(c.labels)
+	return c
+}
+
+func (r *resolver) named(ref *columnRef, sc *scope) column {
 	r.enter(ref)
 	defer r.leave()
 	f := &found{r: r}
@@ -238,6 +244,12 @@ func (x *relation) answersTo(q []ident) bool {
 // Without a qualifier and with several relations both the n-th column of all
 // and the n-th of each count.
 func (r *resolver) positional(p *positional, sc *scope) column {
+	c := r.anyPositional(p, sc)
+	r.touch(c.labels)
+	return c
+}
+
+func (r *resolver) anyPositional(p *positional, sc *scope) column {
 	c := r.nthColumn(p, sc)
 	if len(p.qualifier) > 0 {
 		return c
@@ -319,6 +331,12 @@ func (r *resolver) star(st *star, sc *scope) result {
 	if !matched {
 		r.doubt("what * stands for is not known")
 		res.open, res.rest = true, topLabels
+	}
+	for _, c := range res.columns {
+		r.touch(c.labels)
+	}
+	if res.open {
+		r.touch(res.rest)
 	}
 	r.starFilters(st, &res, sc)
 	return res

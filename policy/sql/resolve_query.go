@@ -92,7 +92,7 @@ func (r *resolver) withClause(q *query, sc *scope) {
 // reads and functions count, its doubts do not.
 func (r *resolver) quietly(f func()) {
 	inner := r.apart(f)
-	inner.unknown, inner.predicates = nil, labelSet{}
+	inner.unknown, inner.predicates, inner.touched.top = nil, labelSet{}, false
 	r.merge(inner)
 }
 

@@ -126,7 +126,7 @@ func (r *resolver) command(s *commandStmt) outcome {
 			}
 			inner, res := r.nestedQuery(q)
 			o.nested = append(o.nested, inner)
-			r.facts.stored = r.union(r.facts.stored, r.all(res))
+			r.stores(r.all(res))
 		}
 	}
 	for _, t := range s.targets {

@@ -26,12 +26,13 @@ func (r *resolver) statement(s statement) (Statement, result) {
 		st.OutputsKnown = true
 		st.Outputs = make([]Output, len(o.res.columns))
 		for i, c := range o.res.columns {
+			r.touch(c.labels)
 			st.Outputs[i] = Output{Name: c.name, Labels: r.labels(c.labels), Direct: c.direct && !c.labels.top, Counts: c.counts && !c.labels.top}
 		}
 	}
 	f := r.facts
 	st.Reads, st.Writes, st.Functions, st.Unknown = f.reads, f.writes, f.functions, f.unknown
-	st.Predicates, st.Stored = r.labels(f.predicates), r.labels(f.stored)
+	st.Predicates, st.Stored, st.Touched = r.labels(f.predicates), r.labels(f.stored), r.touched()
 	r.facts = outer
 	if outer != nil {
 		r.merge(f)
@@ -131,7 +132,7 @@ func (r *resolver) kindOfTable(o ObjectName) ObjectKind {
 
 // store records that values with these labels are now in the table.
 func (r *resolver) store(o ObjectName, l labelSet) {
-	r.facts.stored = r.union(r.facts.stored, l)
+	r.stores(l)
 	if r.wrote == nil {
 		r.wrote = map[ObjectName]labelSet{}
 	}
@@ -277,7 +278,7 @@ func (r *resolver) copyInto(s *copyStmt) outcome {
 	if s.unload {
 		o.kind, o.category = "COPY_INTO_LOCATION", CategoryUnload
 		r.writes(place(s.location))
-		r.facts.stored = r.union(r.facts.stored, l)
+		r.stores(l)
 		return o
 	}
 	if target, ok := r.writeTarget(s.target); ok {
@@ -344,7 +345,7 @@ func (r *resolver) set(s *setStmt) outcome {
 	}
 	l := r.exprs(s.values, &scope{})
 	r.predicate(l) // the value tells, once it is read back
-	r.facts.stored = r.union(r.facts.stored, l)
+	r.stores(l)
 	if len(r.facts.reads) > 0 || len(r.facts.unknown) > 0 {
 		o.category = CategoryQuery
 	}

@@ -32,6 +32,7 @@ type facts struct {
 	functions     []Function
 	predicates    labelSet
 	stored        labelSet
+	touched       columnSet
 	unknown       []Reason
 }
 
@@ -87,7 +88,16 @@ func (r *resolver) doubt(text string) {
 	}
 }
 
-func (r *resolver) predicate(l labelSet) { r.facts.predicates = r.union(r.facts.predicates, l) }
+func (r *resolver) predicate(l labelSet) {
+	r.facts.predicates = r.union(r.facts.predicates, l)
+	r.touch(l)
+}
+
+// stores records that values with these labels are kept somewhere.
+func (r *resolver) stores(l labelSet) {
+	r.facts.stored = r.union(r.facts.stored, l)
+	r.touch(l)
+}
 
 func addObject(list []Object, o Object) []Object {
 	for _, x := range list {
@@ -140,7 +150,8 @@ func (r *resolver) merge(f *facts) {
 		r.called(fn)
 	}
 	r.predicate(f.predicates)
-	r.facts.stored = r.union(r.facts.stored, f.stored)
+	r.stores(f.stored)
+	r.touchAll(f.touched)
 	at := r.at
 	for _, u := range f.unknown {
 		r.at = u.Pos

@@ -107,8 +107,7 @@ type cteValue struct {
 	open    bool
 	rest    labelSet
 	macro   expr
-	scope   *scope // of a macro's own subqueries
-	later   bool   // not defined yet where it is seen
+	later   bool // not defined yet where it is seen
 	rows    labelSet
 }
 
