@@ -77,6 +77,11 @@ func (l *Local) Revoke(ctx context.Context, id, reason string) error {
 	return l.s.revoke(ctx, l.w, id, reason)
 }
 
+// Search finds recorded statements.
+func (l *Local) Search(ctx context.Context, q Search) (Found, error) {
+	return l.s.search(ctx, l.w, q)
+}
+
 // Connections lists what this person could ask for.
 func (l *Local) Connections(ctx context.Context) ([]Connection, error) {
 	return l.s.connections(ctx, l.w)

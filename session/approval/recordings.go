@@ -261,6 +261,17 @@ func (s *Store) cosign(ctx context.Context, w Caller, sessionID string, checkpoi
 		if err != nil {
 			return witnessError(c, err)
 		}
+		seen, err := recording.WitnessOffset(next)
+		if err != nil {
+			return err
+		}
+		fresh, err := s.readFile(ctx, c, sessionID, recording.FileEvents, offset)
+		if err != nil {
+			return err
+		}
+		if err := s.indexStatements(ctx, c, sessionID, io.LimitReader(fresh, seen-offset)); err != nil {
+			return err
+		}
 		size, ended, err := recording.WitnessSize(next)
 		if err != nil {
 			return err

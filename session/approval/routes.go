@@ -48,6 +48,7 @@ func (s *Server) routes() http.Handler {
 	s.sessionRoutes()
 	s.recordingRoutes(mux)
 	s.adminRoutes()
+	s.searchRoutes()
 	mux.HandleFunc("GET /v1/events", s.streamEvents)
 	s.documentStreams()
 	s.documentProblems()

@@ -70,7 +70,8 @@ func migrate(ctx context.Context, dialect database.Dialect, db *sql.DB) error {
 	if err != nil {
 		return fmt.Errorf("reading the schema: %w", err)
 	}
-	p, err := goose.NewProvider(dialect, db, files, goose.WithDisableGlobalRegistry(true))
+	p, err := goose.NewProvider(dialect, db, files, goose.WithDisableGlobalRegistry(true),
+		goose.WithGoMigrations(termsMigration(dialect == database.DialectSQLite3)))
 	if err != nil {
 		return fmt.Errorf("reading the schema: %w", err)
 	}

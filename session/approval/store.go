@@ -72,12 +72,13 @@ type StoreConfig struct {
 	RecordingsURL string // gocloud.dev/blob bucket; empty = a folder in Dir
 	// Policy becomes the active bundle. nil: the one that was active stays, at
 	// the first start policy.Default().
-	Policy     *policy.Bundle
-	AdminGroup string       // may manage connections and policy; default "jit-admins"
-	Snowflake  *http.Client // for upstream calls; nil = a client of its own
-	Limits     Limits
-	Now        func() time.Time // nil = time.Now
-	Logger     *slog.Logger     // nil = discard
+	Policy       *policy.Bundle
+	AuditorGroup string       // may search what everybody ran; default "jit-auditors"
+	AdminGroup   string       // may manage connections and policy; default "jit-admins"
+	Snowflake    *http.Client // for upstream calls; nil = a client of its own
+	Limits       Limits
+	Now          func() time.Time // nil = time.Now
+	Logger       *slog.Logger     // nil = discard
 }
 
 // DefaultAdminGroup may manage connections and policy.
@@ -108,6 +109,9 @@ func NewStore(cfg StoreConfig) (*Store, error) {
 	}
 	if cfg.AdminGroup == "" {
 		cfg.AdminGroup = DefaultAdminGroup
+	}
+	if cfg.AuditorGroup == "" {
+		cfg.AuditorGroup = DefaultAuditorGroup
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
