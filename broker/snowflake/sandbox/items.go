@@ -301,7 +301,7 @@ func returns(fn string) colType {
 	case "TO_DOUBLE", "SQRT", "RANDOM_FLOAT":
 		return colType{kind: kindReal}
 	case "UPPER", "LOWER", "SUBSTR", "SUBSTRING", "CONCAT", "REPLACE", "TRIM", "LTRIM", "RTRIM", "LEFT", "RIGHT", "TO_CHAR", "TO_VARCHAR",
-		"LISTAGG", "MD5", "SHA2", "SPLIT_PART", "INITCAP", "TO_JSON", "TYPEOF":
+		"LISTAGG", "MD5", "SHA2", "SPLIT_PART", "INITCAP", "TO_JSON", "TYPEOF", "SYSTEM$CANCEL_ALL_QUERIES":
 		return textType()
 	}
 	return colType{}

@@ -16,8 +16,9 @@ import (
 	"github.com/jit-access/jit/session/secret"
 )
 
-// version is what the sandbox calls itself where Snowflake has its version.
-const version = "0.0.0-sandbox"
+// version stands where Snowflake has its version: three numbers, which clients
+// parse, and no version that Snowflake ever had.
+const version = "0.0.0"
 
 type loginRequest struct {
 	Data struct {

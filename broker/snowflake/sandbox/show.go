@@ -220,7 +220,7 @@ func parameterRow(sess *session, p snowflake.Parameter) []any {
 }
 
 func (s *Server) showRelations(sess *session, kind string, schemas []*schema) table {
-	t := table{columns: columnsOf("created_on:ltz", "name", "database_name", "schema_name", "kind", "comment", "cluster_by", "rows:fixed", "bytes:fixed", "owner")}
+	t := table{columns: columnsOf("created_on:ltz", "name", "database_name", "schema_name", "kind", "comment", "cluster_by", "rows:fixed", "bytes:fixed", "owner", "is_dynamic", "is_iceberg")}
 	if kind == "VIEWS" {
 		t.columns = columnsOf("created_on:ltz", "name", "reserved", "database_name", "schema_name", "owner", "comment", "text", "is_secure", "is_materialized")
 	}
@@ -232,7 +232,7 @@ func (s *Server) showRelations(sess *session, kind string, schemas []*schema) ta
 				t.rows = append(t.rows, []any{stamp(r.created), r.name, "", r.database, r.schema, role, "", r.text, "false", "false"})
 			case kind == "OBJECTS", kind == "TABLES" && !r.view:
 				n := s.count(sess, r)
-				t.rows = append(t.rows, []any{stamp(r.created), r.name, r.database, r.schema, kindOf(r), "", "", n, 64 * n, role})
+				t.rows = append(t.rows, []any{stamp(r.created), r.name, r.database, r.schema, kindOf(r), "", "", n, 64 * n, role, "N", "N"})
 			}
 		}
 	}
