@@ -68,3 +68,21 @@ func TestRecordingExportSaysWhenNobodyVouches(t *testing.T) {
 	}
 	contains(t, errs, "may not be genuine")
 }
+
+func TestReplayFollowOfAnEndedSession(t *testing.T) {
+	r := newRecorder(t)
+	r.trust()
+	r.record("ses_1", true)
+	out, errs, code := r.run("replay", "--follow", "--json")
+	if code != ExitOK {
+		t.Fatalf("exit %d: %s", code, errs)
+	}
+	if events, err := os.ReadFile(filepath.Join(r.app.Paths.Recordings(), "ses_1", recording.FileEvents)); err != nil || out != string(events) {
+		t.Errorf("the lines are not those recorded: %v", err)
+	}
+	for _, args := range [][]string{{}, {"--plain"}, {"--json", "--only", "held"}, {"--search", "x"}} {
+		if _, _, code := r.run(append([]string{"replay", "--follow"}, args...)...); code != ExitUsage {
+			t.Errorf("%q: exit %d", args, code)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package cmd
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,6 +19,7 @@ type replayOptions struct {
 	Search    string
 	Plain     bool
 	JSON      bool
+	Follow    bool
 }
 
 func newReplayCommand(a *App) *cobra.Command {
@@ -32,10 +34,14 @@ recorded on this machine.
 The recording is verified as it is read; one that was changed is not shown. It
 works offline. On a terminal this is a full-screen timeline; press ? in it for
 its keys. With --plain or --json, or when the output is not a terminal, it
-prints instead.`,
+prints instead.
+
+With --follow it shows a session that is still running, as its recording is
+signed: every few seconds.`,
 		Example: `  jit replay
   jit replay SESSION --only held,denied
   jit replay SESSION --search "table:customers verdict:hold" --plain
+  jit replay SESSION --follow
   jit replay ./recording --json | jq 'select(.kind == "decision")'`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -50,7 +56,11 @@ prints instead.`,
 	f.StringVar(&o.Search, "search", "", "print only what matches: words, table: column: verdict: rule: outcome: who:")
 	f.BoolVar(&o.Plain, "plain", false, "print as text, line by line")
 	f.BoolVar(&o.JSON, "json", false, "print the recorded events, one JSON object per line")
+	f.BoolVarP(&o.Follow, "follow", "f", false, "show what a running session adds, until it ends")
 	c.MarkFlagsMutuallyExclusive("plain", "json")
+	for _, other := range []string{"plain", "search"} {
+		c.MarkFlagsMutuallyExclusive("follow", other)
+	}
 	return c
 }
 
@@ -72,13 +82,23 @@ func (a *App) replay(ctx context.Context, o replayOptions) error {
 		return err
 	}
 	defer rec.Close() //nolint:errcheck // opened for reading
+	screen := a.outIsTerminal() && a.interactive()
 	switch {
+	case o.Follow && o.JSON:
+		if o.Only != "" {
+			return usagef("--follow --json prints every event; filter them with jq, or leave out --follow")
+		}
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		err = replay.FollowJSON(ctx, a.Out, rec, tick.C)
+	case o.Follow && !screen:
+		return usagef("--follow needs a terminal, or --json")
 	case o.JSON:
 		err = replay.WriteJSON(a.Out, rec, opt)
-	case o.Plain || o.Search != "" || !a.outIsTerminal() || !a.interactive():
+	case o.Plain || o.Search != "" || !screen:
 		err = replay.WritePlain(a.Out, rec, opt)
 	default:
-		err = tui.Replay(ctx, rec, tui.ReplayOptions{Filter: filter, In: a.In, Out: a.Out})
+		err = tui.Replay(ctx, rec, tui.ReplayOptions{Filter: filter, Follow: o.Follow, In: a.In, Out: a.Out})
 	}
 	if err != nil {
 		return &Failure{What: "replaying", Err: err}

@@ -73,8 +73,8 @@ func (r *Recording) Export(w io.Writer, f Format) error {
 // exportLines writes the recorded lines as they are: their hashes are the
 // leaves of the signed tree.
 func (r *Recording) exportLines(w io.Writer) error {
-	for seq := range r.reader.Len() {
-		line, err := r.reader.Line(seq)
+	for seq := range r.len() {
+		line, err := r.line(seq)
 		if err != nil {
 			return err
 		}

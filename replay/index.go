@@ -66,6 +66,7 @@ func (e Entry) Denied() bool {
 // Batch is a part of a recording on its way into an Index.
 type Batch struct {
 	from, to int64
+	signed   int64 // Report.Signed when it was read
 	digests  []digest
 }
 
@@ -103,10 +104,10 @@ type digest struct {
 // Read reads up to n events from event number from on. It does the I/O, so that
 // adding a Batch to an Index does none.
 func (r *Recording) Read(from int64, n int) (Batch, error) {
-	b := Batch{from: from, to: min(from+int64(n), r.reader.Len())}
+	b := Batch{from: from, to: min(from+int64(n), r.len()), signed: r.Report().Signed}
 	b.digests = make([]digest, 0, max(0, b.to-b.from))
 	for seq := from; seq < b.to; seq++ {
-		line, err := r.reader.Line(seq)
+		line, err := r.line(seq)
 		if err != nil {
 			return Batch{}, err
 		}
@@ -154,7 +155,7 @@ func (x *Index) Summary() string {
 // Index reads the whole recording.
 func (r *Recording) Index() (*Index, error) {
 	x := &Index{}
-	for x.next < r.reader.Len() {
+	for x.next < r.len() {
 		b, err := r.Read(x.next, 4096)
 		if err != nil {
 			return nil, err
@@ -173,6 +174,7 @@ func (x *Index) Add(b Batch, signed int64) {
 	if x.byID == nil {
 		x.byID = map[string]int{}
 	}
+	signed = max(signed, b.signed) // a session that runs may have signed more
 	for i, d := range b.digests {
 		seq := b.from + int64(i)
 		e := x.entry(d)

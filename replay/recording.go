@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/jit-access/jit/session/recording"
@@ -12,7 +13,12 @@ import (
 // Recording is an opened, verified recording. Its methods only read, and are
 // safe for concurrent use.
 type Recording struct {
+	dir string // empty: it cannot be followed
+	opt recording.VerifyOptions
+
+	mu     sync.RWMutex // guards reader and stamp
 	reader *recording.Reader
+	stamp  stamp
 }
 
 // Open opens the recording in a folder, or the one that a file of it names. It
@@ -28,29 +34,60 @@ func OpenTrusted(path string, opt recording.VerifyOptions) (*Recording, error) {
 	if !st.IsDir() {
 		path = filepath.Dir(path)
 	}
+	seen := stampOf(path) // before it is read: what changes later is seen later
 	r, err := recording.OpenFS(os.DirFS(path), opt)
 	if err != nil {
 		return nil, err
 	}
-	return New(r), nil
+	return &Recording{dir: path, opt: opt, reader: r, stamp: seen}, nil
 }
 
 // New replays what a Reader reads, and closes it in the end.
 func New(r *recording.Reader) *Recording { return &Recording{reader: r} }
 
 // Close releases the recording's files.
-func (r *Recording) Close() error { return r.reader.Close() }
+func (r *Recording) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.reader.Close()
+}
 
 // Report is what is proven about the recording.
-func (r *Recording) Report() recording.Report { return r.reader.Report() }
+func (r *Recording) Report() recording.Report {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.reader.Report()
+}
 
 // Session is what the recording says of its session.
-func (r *Recording) Session() recording.SessionFacts { return r.reader.Session() }
+func (r *Recording) Session() recording.SessionFacts {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.reader.Session()
+}
 
 // OpenedAt is when the session was opened.
 func (r *Recording) OpenedAt() (time.Time, error) {
-	e, err := r.reader.Event(0)
+	e, err := r.event(0)
 	return e.At, err
+}
+
+func (r *Recording) len() int64 {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.reader.Len()
+}
+
+func (r *Recording) event(seq int64) (recording.Event, error) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.reader.Event(seq)
+}
+
+func (r *Recording) line(seq int64) ([]byte, error) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.reader.Line(seq)
 }
 
 // Detail is everything recorded about one entry.
@@ -63,7 +100,7 @@ type Detail struct {
 func (r *Recording) Detail(e Entry) (Detail, error) {
 	d := Detail{Entry: e, Events: make([]recording.Event, 0, len(e.Events))}
 	for _, seq := range e.Events {
-		ev, err := r.reader.Event(int64(seq))
+		ev, err := r.event(int64(seq))
 		if err != nil {
 			return Detail{}, err
 		}

@@ -189,7 +189,7 @@ func TestIndexInBatches(t *testing.T) {
 	}
 	for n := 1; n < 9; n++ {
 		x := &Index{}
-		for x.Next() < r.reader.Len() {
+		for x.Next() < r.len() {
 			b, err := r.Read(x.Next(), n)
 			if err != nil {
 				t.Fatal(err)

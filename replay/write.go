@@ -50,7 +50,7 @@ func WriteJSON(w io.Writer, r *Recording, opt WriteOptions) error {
 	out := bufio.NewWriter(w)
 	err := r.each(opt, func(d Detail) error {
 		for _, seq := range d.Entry.Events {
-			line, err := r.reader.Line(int64(seq))
+			line, err := r.line(int64(seq))
 			if err != nil {
 				return err
 			}

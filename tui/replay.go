@@ -10,11 +10,13 @@ import (
 	tea "charm.land/bubbletea/v2"
 
 	"github.com/jit-access/jit/replay"
+	"github.com/jit-access/jit/session/recording"
 )
 
 // ReplayOptions say at which terminal a recording is replayed.
 type ReplayOptions struct {
 	Filter  replay.Filter // what the timeline begins with
+	Follow  bool          // begin at the end, and show what a running session adds
 	In      io.Reader
 	Out     io.Writer
 	Environ []string // decides on colours; nil: the process's own
@@ -24,6 +26,7 @@ type ReplayOptions struct {
 func Replay(ctx context.Context, rec *replay.Recording, opt ReplayOptions) error {
 	m := newPlayer(rec, recordingCommands{rec})
 	m.setFilter(opt.Filter)
+	m.follow = opt.Follow && !m.report.Sealed
 	options := []tea.ProgramOption{tea.WithContext(ctx)}
 	if opt.In != nil {
 		options = append(options, tea.WithInput(opt.In))
@@ -60,7 +63,11 @@ type (
 		at    []int
 		err   error
 	}
-	playMsg time.Time
+	playMsg   time.Time
+	followMsg struct {
+		report recording.Report
+		err    error
+	}
 )
 
 // playerCommands is what the player asks of the outside: it reads.
@@ -69,11 +76,13 @@ type playerCommands interface {
 	entry(at int, e replay.Entry) tea.Cmd
 	search(entries []replay.Entry, text string) tea.Cmd
 	tick() tea.Cmd
+	follow() tea.Cmd
 }
 
 const (
 	batchEvents = 4096
 	frameTime   = 100 * time.Millisecond
+	followTime  = time.Second
 )
 
 type recordingCommands struct{ rec *replay.Recording }
@@ -105,4 +114,12 @@ func (c recordingCommands) search(entries []replay.Entry, text string) tea.Cmd {
 
 func (recordingCommands) tick() tea.Cmd {
 	return tea.Tick(frameTime, func(t time.Time) tea.Msg { return playMsg(t) })
+}
+
+// follow looks again after a while at what the session has signed.
+func (c recordingCommands) follow() tea.Cmd {
+	return tea.Tick(followTime, func(time.Time) tea.Msg {
+		_, err := c.rec.Refresh()
+		return followMsg{c.rec.Report(), err}
+	})
 }

@@ -32,6 +32,7 @@ type player struct {
 	scroll int
 	whole  bool // the detail fills the screen
 
+	follow  bool // the session is running: more will come
 	playing bool
 	now     time.Time // the moment replayed
 	tickAt  time.Time // when the last frame was; zero: none yet
@@ -55,7 +56,12 @@ func newPlayer(rec *replay.Recording, io playerCommands) *player {
 }
 
 // Init implements tea.Model.
-func (m *player) Init() tea.Cmd { return m.io.read(0) }
+func (m *player) Init() tea.Cmd {
+	if m.follow {
+		return tea.Batch(m.io.read(0), m.io.follow())
+	}
+	return m.io.read(0)
+}
 
 // Update implements tea.Model.
 func (m *player) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
@@ -77,6 +83,8 @@ func (m *player) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		return m, m.onFound(msg)
 	case playMsg:
 		return m, m.onFrame(time.Time(msg))
+	case followMsg:
+		return m, m.onFollow(msg)
 	}
 	return m, nil
 }
@@ -88,6 +96,7 @@ func (m *player) onBatch(msg batchMsg) tea.Cmd {
 		return nil
 	}
 	first := len(m.index.Entries) == 0
+	atEnd := m.cursor >= len(m.rows)-1
 	m.index.Add(msg.batch, m.report.Signed)
 	at, had := m.current()
 	m.refilter()
@@ -101,7 +110,29 @@ func (m *player) onBatch(msg batchMsg) tea.Cmd {
 	if first && len(m.index.Entries) > 0 {
 		m.now = m.index.Entries[0].At
 	}
+	if m.follow && atEnd && !m.playing { // whoever looked elsewhere stays there
+		cmds = append(cmds, m.step(len(m.rows)))
+	}
 	return tea.Batch(append(cmds, m.load())...)
+}
+
+// onFollow takes in what the session has signed since, and looks again later,
+// until it has ended.
+func (m *player) onFollow(msg followMsg) tea.Cmd {
+	if msg.err != nil {
+		m.broken, m.follow = msg.err, false
+		return nil
+	}
+	complete := m.complete() // otherwise reading goes on by itself
+	m.report = msg.report
+	var cmds []tea.Cmd
+	if complete && !m.complete() {
+		cmds = append(cmds, m.io.read(m.index.Next()))
+	}
+	if !m.report.Sealed {
+		cmds = append(cmds, m.io.follow())
+	}
+	return tea.Batch(cmds...)
 }
 
 // complete reports whether the index holds the whole recording.

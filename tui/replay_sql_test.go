@@ -12,14 +12,14 @@ import (
 
 func TestSQLClasses(t *testing.T) {
 	for text, want := range map[string]string{
-		`SELECT a, 'it''s' FROM t -- x`:  `kkkkkk    sssssss kkkk   cccc`,
-		`select "from" from "a""b" x`:    `kkkkkk        kkkk         `,
-		`WHERE a = 1.5e3 AND b=$$x'y$$;`: `kkkkk     nnnnn kkk   sssssss `,
+		`SELECT a, 'it''s' FROM t -- x`:   `kkkkkk    sssssss kkkk   cccc`,
+		`select "from" from "a""b" x`:     `kkkkkk        kkkk         `,
+		`WHERE a = 1.5e3 AND b=$$x'y$$;`:  `kkkkk     nnnnn kkk   sssssss `,
 		"/* a\nb */ from_x 'a\\'b' 'open": "ccccccccc        ssssss sssss",
-		`where2 //c`:                     `       ccc`,
-		`/* open`:                        `ccccccc`,
-		`$$`:                             `ss`,
-		``:                               ``,
+		`where2 //c`:                      `       ccc`,
+		`/* open`:                         `ccccccc`,
+		`$$`:                              `ss`,
+		``:                                ``,
 	} {
 		letters := map[sqlClass]byte{sqlPlain: ' ', sqlKeyword: 'k', sqlString: 's', sqlNumber: 'n', sqlComment: 'c'}
 		var got []byte

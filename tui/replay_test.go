@@ -90,7 +90,8 @@ func replayStory() []recording.Event {
 // stillCommands is the real thing without the clock: frames come from the test.
 type stillCommands struct{ recordingCommands }
 
-func (stillCommands) tick() tea.Cmd { return nil }
+func (stillCommands) tick() tea.Cmd   { return nil }
+func (stillCommands) follow() tea.Cmd { return nil }
 
 // replayScreen drives a player as bubbletea would, running its commands at once.
 type replayScreen struct {

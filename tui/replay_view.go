@@ -94,6 +94,8 @@ func (m *player) titleLine() string {
 	switch {
 	case m.broken != nil:
 		proof = m.style.bad.Render("NOT WHAT WAS RECORDED")
+	case m.follow && !r.Sealed:
+		proof = m.style.warn.Render("running")
 	case !r.Sealed:
 		proof = m.style.warn.Render("not sealed")
 	case r.Recovered:
@@ -130,8 +132,13 @@ func (m *player) barLine() string {
 func (m *player) statusLine() string {
 	from, length := m.span()
 	state := "paused"
-	if m.playing {
+	switch {
+	case m.playing:
 		state = "playing"
+	case m.follow && m.report.Sealed:
+		state = "ended"
+	case m.follow:
+		state = "following"
 	}
 	left := fmt.Sprintf("%s  %s of %s  %s %g×", m.now.UTC().Format("15:04:05"), replay.Elapsed(m.now.Sub(from)),
 		replay.Elapsed(length), state, speeds[m.speed])

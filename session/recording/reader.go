@@ -49,6 +49,22 @@ func (r *Reader) Session() SessionFacts { return r.head.Session }
 // Report is what was verified.
 func (r *Reader) Report() Report { return r.report }
 
+// Extends checks that r is a later state of the recording that old read: the
+// same events as far as old's checkpoint covers. The first of them holds the hash
+// of session.json, so that session and key are the same too.
+func (r *Reader) Extends(old *Reader) error {
+	n := old.report.Events
+	if r.report.Events < n {
+		return tampered(FileEvents, r.report.Events, "it is missing: %d events were signed before", n)
+	}
+	for i, leaf := range old.leaves[:n] {
+		if r.leaves[i] != leaf {
+			return tampered(FileEvents, int64(i), "it changed while the recording was being read")
+		}
+	}
+	return nil
+}
+
 // Len is the number of events that the checkpoint covers.
 func (r *Reader) Len() int64 { return r.report.Events }
 
