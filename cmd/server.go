@@ -24,22 +24,23 @@ import (
 
 // serverOptions say how `jit server` runs. The config file has the same names.
 type serverOptions struct {
-	Listen      string   `yaml:"listen"`
-	Data        string   `yaml:"data"`
-	Issuer      string   `yaml:"issuer"`
-	ClientID    string   `yaml:"client_id"`
-	Audience    []string `yaml:"audience"`
-	Scopes      []string `yaml:"scopes"`
-	GroupsClaim string   `yaml:"groups_claim"`
-	AdminGroup  string   `yaml:"admin_group"`
-	PublicURL   string   `yaml:"public_url"`
-	TLSCert     string   `yaml:"tls_cert"`
-	TLSKey      string   `yaml:"tls_key"`
-	Policy      string   `yaml:"policy"`
-	SecretsURL  string   `yaml:"secrets_url"`
-	BehindProxy bool     `yaml:"behind_proxy"`
-	Database    string   `yaml:"database"`
-	Recordings  string   `yaml:"recordings"`
+	Listen       string   `yaml:"listen"`
+	Data         string   `yaml:"data"`
+	Issuer       string   `yaml:"issuer"`
+	ClientID     string   `yaml:"client_id"`
+	Audience     []string `yaml:"audience"`
+	Scopes       []string `yaml:"scopes"`
+	GroupsClaim  string   `yaml:"groups_claim"`
+	AdminGroup   string   `yaml:"admin_group"`
+	PublicURL    string   `yaml:"public_url"`
+	TLSCert      string   `yaml:"tls_cert"`
+	TLSKey       string   `yaml:"tls_key"`
+	Policy       string   `yaml:"policy"`
+	SecretsURL   string   `yaml:"secrets_url"`
+	BehindProxy  bool     `yaml:"behind_proxy"`
+	AuditorGroup string   `yaml:"auditor_group"`
+	Database     string   `yaml:"database"`
+	Recordings   string   `yaml:"recordings"`
 }
 
 func newServerCommand(a *App) *cobra.Command {
@@ -88,6 +89,7 @@ one. They also share --secrets-url (or copies of sealing.key) and --recordings.`
 	f.StringSliceVar(&flags.Scopes, "scopes", nil, "scopes that jit login asks for")
 	f.StringVar(&flags.GroupsClaim, "groups-claim", "", `claim that lists a person's groups (default "groups")`)
 	f.StringVar(&flags.AdminGroup, "admin-group", "", `group that manages connections and policy (default "jit-admins")`)
+	f.StringVar(&flags.AuditorGroup, "auditor-group", "", `group that searches everybody's statements (default "jit-auditors")`)
 	f.StringVar(&flags.PublicURL, "public-url", "", "how clients reach the server; needed unless it listens on loopback")
 	f.StringVar(&flags.TLSCert, "tls-cert", "", "certificate chain, PEM")
 	f.StringVar(&flags.TLSKey, "tls-key", "", "private key file of the certificate, PEM")
@@ -124,6 +126,7 @@ func (a *App) serverSettings(file string, flags serverOptions, changed func(stri
 		{"tls-cert", &o.TLSCert, &flags.TLSCert}, {"tls-key", &o.TLSKey, &flags.TLSKey},
 		{"policy", &o.Policy, &flags.Policy}, {"secrets-url", &o.SecretsURL, &flags.SecretsURL},
 		{"database", &o.Database, &flags.Database}, {"recordings", &o.Recordings, &flags.Recordings},
+		{"auditor-group", &o.AuditorGroup, &flags.AuditorGroup},
 	} {
 		if v := a.Getenv(serverEnv(s.flag)); v != "" {
 			*s.to = v
@@ -215,7 +218,7 @@ func (a *App) serve(ctx context.Context, o serverOptions) error {
 		}
 		bundle = b
 	}
-	store, err := approval.NewStore(approval.StoreConfig{Dir: o.Data, Database: o.Database, RecordingsURL: o.Recordings, SecretsURL: o.SecretsURL, Policy: bundle, AdminGroup: o.AdminGroup, Logger: logger})
+	store, err := approval.NewStore(approval.StoreConfig{Dir: o.Data, Database: o.Database, RecordingsURL: o.Recordings, SecretsURL: o.SecretsURL, Policy: bundle, AdminGroup: o.AdminGroup, AuditorGroup: o.AuditorGroup, Logger: logger})
 	if err != nil {
 		return &Failure{What: "opening " + o.Data, Err: err}
 	}
