@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,11 +17,13 @@ import (
 // deskOfOne is a desk with one session request that a test moves by hand.
 type deskOfOne struct {
 	session.Desk // what the code under test must not call panics
-	req          session.Request
 	events       chan session.Event
-	fail         error // of Request
-	withdrawn    bool
-	asked        int
+
+	mu        sync.Mutex
+	req       session.Request
+	fail      error // of Request
+	withdrawn bool
+	asked     int
 }
 
 func (d *deskOfOne) Submit(_ context.Context, s session.Submission) (session.Request, error) {
@@ -29,6 +32,8 @@ func (d *deskOfOne) Submit(_ context.Context, s session.Submission) (session.Req
 }
 
 func (d *deskOfOne) Request(context.Context, string) (session.Request, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.asked++
 	return d.req, d.fail
 }
@@ -42,8 +47,17 @@ func (d *deskOfOne) Watch(context.Context, int64) (<-chan session.Event, error) 
 
 // move changes the request's state and tells watchers.
 func (d *deskOfOne) move(to session.State, decisions ...session.Decision) {
+	d.mu.Lock()
 	d.req.State, d.req.Decisions = to, decisions
+	d.mu.Unlock()
 	d.events <- session.Event{Kind: session.EventRequestDecided, RequestID: d.req.ID}
+}
+
+// failWith makes Request fail, or nil answer again.
+func (d *deskOfOne) failWith(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.fail = err
 }
 
 func waitingDesk(now time.Time) *deskOfOne {
@@ -72,9 +86,9 @@ func TestAskingForASession(t *testing.T) {
 		{"not waiting", execOptions{NoWait: true}, func(*deskOfOne, func()) {}, ExitPending, "jit exec --request req_1"},
 		{"interrupted", execOptions{}, func(_ *deskOfOne, interrupt func()) { interrupt() }, ExitError, "is withdrawn"},
 		{"server away for a while", execOptions{}, func(d *deskOfOne, _ func()) {
-			d.fail = session.ErrUnavailable
+			d.failWith(session.ErrUnavailable)
 			time.Sleep(time.Minute) // of the bubble's clock
-			d.fail = nil
+			d.failWith(nil)
 			d.move(session.StateApproved)
 		}, ExitOK, ""},
 	} {
