@@ -73,6 +73,19 @@ var attacks = []string{
 	`SELECT COUNT(*) FROM c, TABLE(SPLIT_TO_TABLE(email, 'a'))`,
 	`SELECT o.id FROM o JOIN LATERAL (SELECT 1 FROM c WHERE email = 'a') x`,
 
+	// tables called like columns
+	`SELECT x.e FROM c AS id, LATERAL (SELECT id.email AS e FROM o LIMIT 1) x`,
+	`SELECT (SELECT MAX(id.email) FROM o) AS e FROM c AS id`,
+	`SELECT (SELECT MAX(amount.email) FROM o) AS e FROM c AS amount`,
+	`SELECT COUNT(*) FROM c AS id WHERE EXISTS (SELECT 1 FROM o WHERE id.email LIKE 'a%')`,
+	`SELECT (SELECT (SELECT MAX(amount.email) FROM c x) FROM o) AS e FROM c AS amount`,
+	`SELECT (SELECT MAX(TRANSFORM([1], id -> id.email)) FROM o) AS e FROM c AS id`,
+	`SELECT (SELECT id.email e FROM (SELECT 1 AS x) o QUALIFY 1 = 1) FROM c AS id`,
+	`SELECT (SELECT MAX(k.email) FROM (SELECT 1 AS z) q WHERE (SELECT 2 AS k) = 2) FROM c AS k`,
+	`SELECT (SELECT m.k FROM o MATCH_RECOGNIZE (ORDER BY ts MEASURES id.email AS k PATTERN (id) DEFINE id AS 1 = 1) m) FROM c AS id`,
+	`SELECT (SELECT t.email FROM information_schema.tables t LIMIT 1) FROM c t`,
+	`SELECT (SELECT c.email FROM other.c LIMIT 1) FROM c`,
+
 	// stars
 	`SELECT * FROM c`,
 	`SELECT c.* EXCLUDE id FROM c`,

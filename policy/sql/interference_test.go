@@ -28,7 +28,7 @@ func TestWhatCarriesNoLabelDoesNotDependOnTheData(t *testing.T) {
 		{"APP", "PUBLIC", "C"}: {Kind: ObjectTable, Columns: []string{"ID", "NAME", "EMAIL", "CITY"}},
 		{"APP", "PUBLIC", "O"}: {Kind: ObjectTable, Columns: []string{"ID", "CUSTOMER_ID", "AMOUNT"}},
 	}
-	checked, free, ran := 0, 0, 0
+	checked, free, ran, doubted := 0, 0, 0, 0
 	for seed := range uint64(queries) {
 		g := &generator{rand: rand.New(rand.NewPCG(seed, 7))}
 		text := g.query(3, nil, 1+g.rand.IntN(3), true)
@@ -38,7 +38,8 @@ func TestWhatCarriesNoLabelDoesNotDependOnTheData(t *testing.T) {
 		}
 		s := a.Statements[0]
 		if len(s.Unknown) > 0 || !s.OutputsKnown {
-			t.Fatalf("%s: not fully understood: %v", text, s.Unknown)
+			doubted++ // an alias hid what was meant
+			continue
 		}
 		if carriesEmail(s.Predicates) {
 			continue
@@ -63,10 +64,10 @@ func TestWhatCarriesNoLabelDoesNotDependOnTheData(t *testing.T) {
 			}
 		}
 	}
-	if free < queries/10 || checked < free {
-		t.Errorf("only %d of %d queries ran, %d with rows, of %d free of predicates", ran, queries, checked, free)
+	if free < queries/10 || checked < free || doubted > queries/10 {
+		t.Errorf("only %d of %d queries ran, %d with rows, of %d free of predicates; %d are doubted", ran, queries, checked, free, doubted)
 	}
-	t.Logf("%d queries, %d without EMAIL in their predicates, %d runs compared, %d with rows", queries, free, ran, checked)
+	t.Logf("%d queries, %d doubted, %d without EMAIL in their predicates, %d runs compared, %d with rows", queries, doubted, free, ran, checked)
 }
 
 func carriesEmail(l Labels) bool {
@@ -217,6 +218,9 @@ func (g *generator) from(depth int, outer []generated) (string, []generated) {
 	scope := []generated{one}
 	for range g.rand.IntN(3) {
 		next, t := g.table(depth)
+		if slices.ContainsFunc(scope, func(s generated) bool { return s.name == t.name }) {
+			continue
+		}
 		scope = append(scope, t)
 		switch {
 		case g.rand.IntN(3) == 0:
@@ -230,6 +234,9 @@ func (g *generator) from(depth int, outer []generated) (string, []generated) {
 
 func (g *generator) table(depth int) (string, generated) {
 	alias := g.fresh("t")
+	if g.rand.IntN(2) == 0 { // a name that columns and tables have as well
+		alias = pick(g, "id", "id", "amount", "name", "x1", "c", "o")
+	}
 	switch k := g.rand.IntN(6); {
 	case k == 0 && depth > 0:
 		n := 1 + g.rand.IntN(2)

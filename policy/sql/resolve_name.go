@@ -170,60 +170,61 @@ func (r *resolver) merged(x *relation, name string, c column) column {
 }
 
 // dottedName looks a.b.c up: qualifier and column, possibly with a path into
-// the column's value behind it.
+// the column's value behind it. Only a table that answers to the whole
+// qualifier and has the column ends the search; every other meaning counts
+// besides those further out.
 func (r *resolver) dottedName(parts []ident, sc *scope, f *found) {
 	for s := sc; s != nil; s = s.up {
 		r.spend(1)
 		if l, ok := s.params[parts[0].name]; ok {
 			f.add(column{labels: l})
 		}
-		stop := false
-		for k := len(parts) - 1; k >= 1; k-- {
-			for _, x := range s.relations {
-				if !x.answersTo(parts[:k]) {
-					continue
-				}
-				stop = true
-				r.spend(len(x.columns)/8 + 1)
-				if c, ok := r.find(x, parts[k].name); ok {
-					if k < len(parts)-1 {
-						c = column{labels: c.labels}
-					}
-					f.add(c)
-				} else if x.open {
-					f.add(column{labels: r.openLabels(x, parts[k].name)})
-				}
-			}
+		if r.qualified(parts, s, f) {
+			return
 		}
 		for _, x := range s.relations { // a path into a column
 			if c, ok := r.find(x, parts[0].name); ok {
 				f.add(column{labels: c.labels})
-				stop = true
 			}
-		}
-		if s.variables { // a pattern variable may have any name, even a column's
-			for _, x := range s.relations {
+			if s.variables { // a pattern variable may have any name, even a column's
 				if c, ok := r.find(x, parts[1].name); ok {
 					f.add(column{labels: c.labels})
-					stop = true
 				} else if x.open {
 					f.add(column{labels: r.openLabels(x, parts[1].name)})
-					stop = true
 				}
 			}
-		}
-		if c, ok := r.aliasColumn(s, parts[0].name); ok && !stop {
-			f.add(column{labels: c.labels})
-		}
-		if stop {
-			return
-		}
-		for _, x := range s.relations {
 			if x.open && x.rest.top { // may have a column called like the qualifier
 				f.add(column{labels: x.rest})
 			}
 		}
+		if c, ok := r.aliasColumn(s, parts[0].name); ok {
+			f.add(column{labels: c.labels})
+		}
 	}
+}
+
+// qualified looks for tables of one scope that a.b.c names a column of, and
+// tells whether one does for certain.
+func (r *resolver) qualified(parts []ident, s *scope, f *found) (certain bool) {
+	for k := len(parts) - 1; k >= 1; k-- {
+		for _, x := range s.relations {
+			if !x.answersTo(parts[:k]) {
+				continue
+			}
+			r.spend(len(x.columns)/8 + 1)
+			c, ok := r.find(x, parts[k].name)
+			switch {
+			case ok && k == len(parts)-1:
+				f.add(c)
+				certain = true
+			case ok:
+				f.add(column{labels: c.labels})
+			case x.open:
+				f.add(column{labels: r.openLabels(x, parts[k].name)})
+			}
+		}
+	}
+	return certain
 }
 
 // answersTo tells whether a qualifier means this relation.
