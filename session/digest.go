@@ -19,9 +19,10 @@ func (c Case) Digest() string {
 }
 
 // ShapeDigest is what a ReuseShape approval binds to: as Digest, with the shape
-// in place of text and binds.
+// in place of the text. Binds count in full: a bind may name an object or be a
+// whole statement, which no shape can know.
 func (c Case) ShapeDigest() string {
-	return digest("jit shape v1", c.Shape, c.Role, c.Warehouse, c.Database, c.Schema, c.SessionID, c.Policy)
+	return digest("jit shape v1", c.Shape, c.Binds, c.Role, c.Warehouse, c.Database, c.Schema, c.SessionID, c.Policy)
 }
 
 func digest(parts ...string) string {

@@ -86,7 +86,7 @@ type Reuse uint8
 // The reuse scopes of an approval.
 const (
 	ReuseOnce   Reuse = iota
-	ReuseShape        // the same shape, within this session
+	ReuseShape        // the same shape with the same binds, within this session
 	ReuseWindow       // the same digest for 15 minutes, within this session
 )
 
