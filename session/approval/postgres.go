@@ -57,9 +57,9 @@ func DatabaseHasPassword(databaseURL string) bool {
 	return has || u.Query().Has("password")
 }
 
-// openPostgres opens the database and brings its schema up to date; of several
-// replicas that start at once, one does.
-func openPostgres(ctx context.Context, databaseURL string) (databases, error) {
+// openPostgres opens the database. Of several replicas that start at once, one
+// prepares it while the others wait.
+func openPostgres(ctx context.Context, databaseURL string, schema prepare) (databases, error) {
 	cfg, err := pgx.ParseConfig(databaseURL)
 	if err != nil {
 		return databases{}, fmt.Errorf("opening the database: %w", err) // pgx leaves the password out
@@ -84,14 +84,14 @@ func openPostgres(ctx context.Context, databaseURL string) (databases, error) {
 		pool.SetMaxIdleConns(12)
 		pool.SetConnMaxIdleTime(5 * time.Minute)
 	}
-	if err := migrateAlone(ctx, db.write); err != nil {
+	if err := prepareAlone(ctx, db.write, schema); err != nil {
 		_ = db.Close()
 		return databases{}, err
 	}
 	return db, nil
 }
 
-func migrateAlone(ctx context.Context, db *sql.DB) error {
+func prepareAlone(ctx context.Context, db *sql.DB, schema prepare) error {
 	guard, err := db.Conn(ctx)
 	if err != nil {
 		return fmt.Errorf("opening the database: %w", err)
@@ -100,7 +100,7 @@ func migrateAlone(ctx context.Context, db *sql.DB) error {
 	if _, err := guard.ExecContext(ctx, `SELECT pg_advisory_lock($1)`, int64(lockSchema)); err != nil {
 		return fmt.Errorf("waiting to bring the database schema up to date: %w", err)
 	}
-	err = migrate(ctx, database.DialectPostgres, db)
+	err = schema(ctx, database.DialectPostgres, db)
 	_, uerr := guard.ExecContext(ctx, `SELECT pg_advisory_unlock($1)`, int64(lockSchema))
 	return errors.Join(err, uerr)
 }

@@ -54,14 +54,18 @@ func (s *Server) routes() http.Handler {
 	s.documentProblems()
 
 	root := http.NewServeMux()
-	root.Handle("/v1/", s.authenticate(mux))
+	patterns := func(r *http.Request) string {
+		_, pattern := mux.Handler(r)
+		return pattern
+	}
+	root.Handle("/v1/", s.authenticate(noteRoute(mux, patterns)))
 	root.Handle("GET /v1/config", mux)
 	root.Handle("GET /openapi.json", mux)
 	root.Handle("GET /openapi.yaml", mux)
 	root.Handle("GET /healthz", mux)
 	root.Handle("GET /readyz", mux)
 	root.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { s.writeProblem(w, r, session.ErrNotFound) })
-	return s.guard(root)
+	return s.metrics.measure(s.guard(root))
 }
 
 type body[T any] struct{ Body T }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -30,6 +31,7 @@ type Config struct {
 	PublicURL   string   // how clients reach the server; its host is accepted besides loopback
 	BehindProxy bool     // a proxy in front checks the Host header and terminates TLS
 	Version     string   // of jit
+	Rate        int      // calls a second of one caller, four times as many at once; default 100, < 0 = no limit
 	HTTPClient  *http.Client
 	Logger      *slog.Logger
 }
@@ -45,6 +47,8 @@ type Server struct {
 	handler  http.Handler
 	stopping chan struct{} // closed by Serve: ends event streams
 	streams  streams
+	metrics  *metrics
+	rates    *rates
 }
 
 // NewServer makes a Server. It does no I/O; the issuer is discovered with the
@@ -78,6 +82,13 @@ func NewServer(cfg Config) (*Server, error) {
 		cfg: cfg, store: cfg.Store, log: cfg.Logger, stopping: make(chan struct{}), streams: streams{n: map[string]int{}},
 		ids: &identities{issuer: cfg.Issuer, audiences: cfg.Audiences, groupsClaim: cfg.GroupsClaim, hc: cfg.HTTPClient, now: cfg.Store.cfg.Now},
 	}
+	s.metrics = newMetrics(cfg.Store)
+	if cfg.Rate == 0 {
+		cfg.Rate = defaultRate
+	}
+	if cfg.Rate > 0 {
+		s.rates = newRates(cfg.Rate, cfg.Store.cfg.Now)
+	}
 	if cfg.PublicURL != "" {
 		u, err := url.Parse(cfg.PublicURL)
 		if err != nil || u.Host == "" {
@@ -96,6 +107,10 @@ func checkIssuer(issuer string) error {
 	}
 	return nil
 }
+
+// Metrics answers Prometheus. It needs no token: serve it where only the
+// scraper gets.
+func (s *Server) Metrics() http.Handler { return s.metrics.handler(s.log) }
 
 // Handler is the whole API. Store.Run must run beside it.
 func (s *Server) Handler() http.Handler { return s.handler }
@@ -177,8 +192,31 @@ func (s *Server) authenticate(next http.Handler) http.Handler {
 			s.writeProblem(w, r, err)
 			return
 		}
+		if err := s.pace(w, c); err != nil {
+			s.writeProblem(w, r, err)
+			return
+		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
 	})
+}
+
+// defaultRate is far above what people and brokers do, and far below what
+// would keep others out.
+const defaultRate = 100
+
+// pace refuses a caller that calls too often.
+func (s *Server) pace(w http.ResponseWriter, c caller) error {
+	if s.rates == nil {
+		return nil
+	}
+	wait, ok := s.rates.take(c.Principal.ID() + " " + c.Session)
+	if ok {
+		return nil
+	}
+	s.metrics.limited.Inc()
+	seconds := int(wait.Seconds()) + 1
+	w.Header().Set("Retry-After", strconv.Itoa(seconds))
+	return session.Refuse(session.ErrCapacity, "You call too often. Try again in %d s.", seconds)
 }
 
 func (s *Server) identify(r *http.Request) (caller, error) {

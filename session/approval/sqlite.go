@@ -27,10 +27,13 @@ type databases struct {
 	listen *pgx.ConnConfig // of PostgreSQL; nil for SQLite
 }
 
-// openSQLite opens, or creates with mode 0600, the database file and brings its
-// schema up to date. synchronous=FULL: what was acknowledged survives a power
+// prepare makes the schema of an opened database what this jit needs, or says
+// that it is not.
+type prepare func(ctx context.Context, dialect database.Dialect, db *sql.DB) error
+
+// openSQLite opens, or creates with mode 0600, the database file. synchronous=FULL: what was acknowledged survives a power
 // cut.
-func openSQLite(ctx context.Context, path string) (databases, error) {
+func openSQLite(ctx context.Context, path string, schema prepare) (databases, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return databases{}, fmt.Errorf("opening the database: %w", err)
@@ -43,7 +46,7 @@ func openSQLite(ctx context.Context, path string) (databases, error) {
 		return databases{}, fmt.Errorf("opening the database: %w", err)
 	}
 	write.SetMaxOpenConns(1)
-	if err := migrate(ctx, database.DialectSQLite3, write); err != nil {
+	if err := schema(ctx, database.DialectSQLite3, write); err != nil {
 		_ = write.Close()
 		return databases{}, err
 	}
@@ -65,20 +68,45 @@ func sqliteDSN(path, txlock string) string {
 	return u.String()
 }
 
+// migrate is the prepare that brings the schema up to date.
 func migrate(ctx context.Context, dialect database.Dialect, db *sql.DB) error {
-	files, err := fs.Sub(schema, "schema")
+	p, err := migrations(dialect, db)
 	if err != nil {
-		return fmt.Errorf("reading the schema: %w", err)
-	}
-	p, err := goose.NewProvider(dialect, db, files, goose.WithDisableGlobalRegistry(true),
-		goose.WithGoMigrations(termsMigration(dialect == database.DialectSQLite3)))
-	if err != nil {
-		return fmt.Errorf("reading the schema: %w", err)
+		return err
 	}
 	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("bringing the database schema up to date: %w", err)
 	}
 	return nil
+}
+
+// current is the prepare that changes nothing and refuses another schema.
+func current(ctx context.Context, dialect database.Dialect, db *sql.DB) error {
+	p, err := migrations(dialect, db)
+	if err != nil {
+		return err
+	}
+	have, want, err := p.GetVersions(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the version of the database schema: %w", err)
+	}
+	if have != want {
+		return fmt.Errorf("the database has schema %d and this jit needs %d: use the jit that runs the server", have, want)
+	}
+	return nil
+}
+
+func migrations(dialect database.Dialect, db *sql.DB) (*goose.Provider, error) {
+	files, err := fs.Sub(schema, "schema")
+	if err != nil {
+		return nil, fmt.Errorf("reading the schema: %w", err)
+	}
+	p, err := goose.NewProvider(dialect, db, files, goose.WithDisableGlobalRegistry(true),
+		goose.WithGoMigrations(termsMigration(dialect == database.DialectSQLite3)))
+	if err != nil {
+		return nil, fmt.Errorf("reading the schema: %w", err)
+	}
+	return p, nil
 }
 
 func (d databases) Close() error {

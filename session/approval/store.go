@@ -156,7 +156,7 @@ func (s *Store) open(ctx context.Context) error {
 	if s.blobs, err = openBucket(ctx, dir, s.cfg.RecordingsURL); err != nil {
 		return err
 	}
-	if s.db, err = openDatabase(ctx, dir, s.cfg.Database); err != nil {
+	if s.db, err = openDatabase(ctx, dir, s.cfg.Database, migrate); err != nil {
 		return err
 	}
 	if err := s.start(ctx); err != nil {
@@ -174,12 +174,12 @@ func (s *Store) open(ctx context.Context) error {
 // databaseFile is the SQLite database in the data folder.
 const databaseFile = "jit.db"
 
-func openDatabase(ctx context.Context, dir, databaseURL string) (databases, error) {
+func openDatabase(ctx context.Context, dir, databaseURL string, schema prepare) (databases, error) {
 	switch {
 	case databaseURL == "":
-		return openSQLite(ctx, filepath.Join(dir, databaseFile))
+		return openSQLite(ctx, filepath.Join(dir, databaseFile), schema)
 	case isPostgres(databaseURL):
-		return openPostgres(ctx, databaseURL)
+		return openPostgres(ctx, databaseURL, schema)
 	default:
 		return databases{}, errors.New("opening the database: its URL must be postgres://HOST/NAME, or empty for a SQLite file in the data folder")
 	}
