@@ -110,7 +110,7 @@ func (b *Broker) scanOwn(ctx context.Context, l *login, s *statement, queryID st
 	if found && origin != "" {
 		facts.Verdict = policy.Allow.String()
 	}
-	if failed := b.recordFacts(ctx, l, s, facts); failed != nil {
+	if failed := b.recordFacts(ctx, l, s, nil, facts); failed != nil {
 		return b.refused(ctx, s, failed)
 	}
 	if facts.Verdict != policy.Allow.String() {

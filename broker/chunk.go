@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/jit-access/jit/broker/snowflake"
 	"github.com/jit-access/jit/session/recording"
@@ -32,6 +33,7 @@ type chunkSet struct {
 	secret   digestKey
 	rewrites []snowflake.Rewrite
 	arrow    bool
+	since    time.Time
 
 	mu      sync.Mutex // guards what follows: refreshed when addresses expire
 	urls    []string
@@ -71,12 +73,23 @@ func (t *chunkTable) get(name string) (chunkRef, bool) {
 	return ref, ok
 }
 
-// forget drops the chunks of a login.
-func (t *chunkTable) forget(l *login) {
+// makeRoom drops, if n more do not fit, the chunks of results as old as those
+// that are not remembered: reading the result again publishes them anew.
+func (t *chunkTable) makeRoom(n int, now time.Time) {
+	t.mu.Lock()
+	full := len(t.refs)+n > chunksMost
+	t.mu.Unlock()
+	if full {
+		t.forget(func(set *chunkSet) bool { return now.Sub(set.since) > rememberFor })
+	}
+}
+
+// forget drops the chunks that gone says nobody can ask for any more.
+func (t *chunkTable) forget(gone func(*chunkSet) bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for k, ref := range t.refs {
-		if ref.set.l == l {
+		if gone(ref.set) {
 			delete(t.refs, k)
 		}
 	}
@@ -131,7 +144,8 @@ func (b *Broker) publishChunks(l *login, s *statement, child int, data *snowflak
 	if err != nil {
 		return err
 	}
-	set := &chunkSet{l: l, s: s, queryID: id, secret: keyOf(token.Reveal()), rewrites: rewrites, urls: urls, headers: headers}
+	set := &chunkSet{l: l, s: s, queryID: id, secret: keyOf(token.Reveal()), rewrites: rewrites, urls: urls, headers: headers, since: time.Now()}
+	b.chunks.makeRoom(len(list), set.since)
 	switch strings.ToLower(format) {
 	case "json", "":
 	case "arrow":

@@ -45,6 +45,9 @@ func (b *Broker) execute(ctx context.Context, l *login, s *statement) outcome {
 			return b.refused(ctx, s, ref)
 		}
 		weight := int64(1)
+		if j.cancels { // in turn, it would wait for what it is to stop
+			return b.perform(ctx, l, s, j, count)
+		}
 		if j.ruling.Verdict == policy.Hold || changesContext(j.analysis.Statements) {
 			weight = everyTurn
 		}
@@ -89,6 +92,10 @@ func (b *Broker) perform(ctx context.Context, l *login, s *statement, j *judgeme
 			return b.refused(ctx, s, ref)
 		}
 		j = approved
+	case j.ruling.Verdict == policy.Hold && s.req.DescribeOnly:
+		ref := faultDenied.refuse("a person must decide on this statement, and nothing about it can be told before; run it instead of describing it")
+		ref.rule = j.ruling.Rule
+		return b.refused(ctx, s, ref)
 	default:
 		ref := faultDenied.refuse(j.ruling.Reason)
 		ref.rule = j.ruling.Rule
@@ -97,12 +104,18 @@ func (b *Broker) perform(ctx context.Context, l *login, s *statement, j *judgeme
 	return b.forward(ctx, l, s, j)
 }
 
-// describable lists what a held statement may be described for: statements
-// whose description is the shape of a result or of binds.
+// describable reports whether a held statement may be described, which nobody
+// decides on: one that was understood, and whose description tells no more than
+// its text does. Columns that are not known from the text may be named after
+// values (a pivot names them so), and a server may answer the description of
+// SHOW with the rows.
 func describable(statements []sql.Statement) bool {
 	for i := range statements {
-		switch statements[i].Category {
-		case sql.CategoryQuery, sql.CategoryMetadata, sql.CategoryWrite:
+		st := &statements[i]
+		switch {
+		case len(st.Unknown) > 0:
+			return false
+		case st.Category == sql.CategoryQuery && st.OutputsKnown, st.Category == sql.CategoryWrite:
 		default:
 			return false
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/jit-access/jit/broker/snowflake"
+	"github.com/jit-access/jit/policy"
 	"github.com/jit-access/jit/session/recording"
 )
 
@@ -55,6 +56,9 @@ func (b *Broker) forward(ctx context.Context, l *login, s *statement, j *judgeme
 		defer cancel()
 	}
 	plans := plansOf(j)
+	if s.describe && j.ruling.Verdict == policy.Hold {
+		plans.undecided()
+	}
 	s.mu.Lock()
 	s.plans = plans
 	s.mu.Unlock()
@@ -88,14 +92,22 @@ func (b *Broker) forward(ctx context.Context, l *login, s *statement, j *judgeme
 			s.accept(id)
 		})
 	}
+	if changesContext(j.effects()) {
+		defer b.forgetCatalogs() // the other connections' too
+	}
 	if err != nil {
-		l.doubt(j.analysis.Statements)
-		return b.lost(ctx, l, s, began, err)
+		l.doubt(s.id, j.effects())
+		out := b.lost(ctx, l, s, began, err)
+		if movesSession(j.effects()) {
+			b.drop(l, "a statement that changes the session's context was lost, and may still run")
+			out = outcome{gone: true}
+		}
+		return out
 	}
 	if rep.success {
-		l.moved(rep, j.analysis.Statements)
+		l.moved(rep, s.id, j.effects())
 	} else {
-		l.doubt(j.analysis.Statements)
+		l.doubt(s.id, j.effects())
 	}
 	return b.release(ctx, l, s, -1, rep, began)
 }

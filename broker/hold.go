@@ -2,10 +2,15 @@ package broker
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
+	"github.com/jit-access/jit/broker/snowflake"
 	"github.com/jit-access/jit/policy"
 	"github.com/jit-access/jit/session"
 	"github.com/jit-access/jit/session/recording"
@@ -64,14 +69,22 @@ func (b *Broker) hold(ctx context.Context, l *login, s *statement, j *judgement)
 }
 
 // submit files the case. The desk returns the same request for the same case
-// while it is pending, or approved and not used.
+// while it is pending, or approved and not used. If what its reviewers saw is
+// not what the text means by now, another one is filed, for the meaning too.
 func (b *Broker) submit(ctx context.Context, s *statement, j *judgement) (session.Request, *refusal) {
 	c, cancel := context.WithTimeout(ctx, deskTimeout)
 	defer cancel()
-	req, err := b.cfg.Desk.Submit(c, session.Submission{
-		Kind: session.RequestStatement, Agent: b.cfg.Session.Agent, Scope: b.cfg.Session.Scope, Case: j.kase,
-		Rule: j.ruling.Rule, RuleText: j.ruling.Reason, Reviewers: j.ruling.Reviewers, Approvals: max(1, j.ruling.Approvals),
-	})
+	file := func() (session.Request, error) {
+		return b.cfg.Desk.Submit(c, session.Submission{
+			Kind: session.RequestStatement, Agent: b.cfg.Session.Agent, Scope: b.cfg.Session.Scope, Case: j.kase,
+			Rule: j.ruling.Rule, RuleText: j.ruling.Reason, Reviewers: j.ruling.Reviewers, Approvals: max(1, j.ruling.Approvals),
+		})
+	}
+	req, err := file()
+	if err == nil && !covers(req, j) {
+		j.kase, j.restated = restated(j.kase), true
+		req, err = file()
+	}
 	if err != nil {
 		return req, b.deskRefusal(ctx, err)
 	}
@@ -122,7 +135,10 @@ func (b *Broker) redeem(ctx context.Context, l *login, s *statement, j *judgemen
 	if ref != nil {
 		return nil, ref
 	}
-	if now.ruling.Verdict == policy.Deny || now.place.version != j.place.version || !sameCase(now.kase, j.kase) {
+	if j.restated {
+		now.kase = restated(now.kase)
+	}
+	if now.ruling.Verdict == policy.Deny || now.place.version != j.place.version || !sameCase(now.kase, j.kase) || !covers(req, now) {
 		return nil, b.attach(faultChanged.refuse("what the statement means changed after it was approved"), req, s, j.ruling.Rule)
 	}
 	c, cancel := context.WithTimeout(ctx, deskTimeout)
@@ -170,9 +186,41 @@ func approvers(req session.Request, d session.Decision) []string {
 // sameCase compares what the reviewer saw with what would run, field by field:
 // the digest covers text and context, the rest what the text means.
 func sameCase(a, b session.Case) bool {
-	return a.Digest() == b.Digest() && slices.Equal(a.Kinds, b.Kinds) && slices.Equal(a.Reads, b.Reads) &&
+	return a.Digest() == b.Digest() && sameFacts(a, b)
+}
+
+func sameFacts(a, b session.Case) bool {
+	return slices.Equal(a.Kinds, b.Kinds) && slices.Equal(a.Reads, b.Reads) &&
 		slices.Equal(a.Writes, b.Writes) && slices.Equal(a.Functions, b.Functions) && slices.Equal(a.Classes, b.Classes) &&
 		slices.Equal(a.Unknown, b.Unknown) && slices.Equal(a.Lineage, b.Lineage)
+}
+
+// covers reports whether an approval of req can be one of what would run: what
+// the reviewers saw is the same in every respect or, if a shape was approved, but
+// for values; and as many of them decide as the rules ask for now. Which of the
+// two was approved is the desk's to know.
+func covers(req session.Request, now *judgement) bool {
+	seen := req.Case
+	seen.Kinds = now.kase.Kinds // the approval server names them itself; they are in the text
+	if req.Approvals < now.ruling.Approvals || !sameFacts(seen, now.kase) {
+		return false
+	}
+	return seen.Digest() == now.kase.Digest() || now.kase.Shape != "" && seen.ShapeDigest() == now.kase.ShapeDigest()
+}
+
+// restated is a case whose digest says what the text means as well: the text
+// alone is that of another request, decided on another meaning.
+func restated(c session.Case) session.Case {
+	h := sha256.New()
+	for _, list := range [...][]string{c.Kinds, c.Reads, c.Writes, c.Functions, c.Classes, c.Unknown, c.Lineage} {
+		_, _ = fmt.Fprintf(h, "%d %q\n", len(list), list) // hash.Hash never returns an error
+	}
+	all := snowflake.Object{{Key: "meaning", Raw: snowflake.Quote(hex.EncodeToString(h.Sum(nil)))}}
+	if c.Binds != "" {
+		all.Set("bound", json.RawMessage(c.Binds))
+	}
+	c.Binds, c.Shape = string(all.Append(nil)), c.Canonical
+	return c
 }
 
 // decided records how the request ended and makes the refusal of it.

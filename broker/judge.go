@@ -27,6 +27,18 @@ type judgement struct {
 	input    policy.Input // of ruling
 	ruling   policy.Ruling
 	kase     session.Case
+	cancels  bool // it only stops statements of its own connection
+	restated bool // kase tells what the text means, not the text alone
+	// variables is what the text can read and does not say: see variables.
+	variables variables
+}
+
+// effects are the statements that may change the session's context.
+func (j *judgement) effects() []sql.Statement {
+	if j.cancels {
+		return nil
+	}
+	return j.analysis.Statements
 }
 
 // judge analyses and rules. Relations the catalog lacks are fetched and the
@@ -35,8 +47,9 @@ type judgement struct {
 func (b *Broker) judge(ctx context.Context, l *login, s *statement) (*judgement, *refusal) {
 	j := &judgement{place: b.settledPlace(ctx, l)}
 	l.mu.Lock()
-	names := sql.Context{Database: j.place.database, Schema: j.place.schema, Variables: l.variables}
+	j.variables = l.variables
 	l.mu.Unlock()
+	names := sql.Context{Database: j.place.database, Schema: j.place.schema, Variables: j.variables.literals}
 	for round := 0; ; round++ {
 		var err error
 		if j.analysis, err = b.analyze(s.req.SQL, names, &l.catalog); err != nil {
@@ -45,6 +58,7 @@ func (b *Broker) judge(ctx context.Context, l *login, s *statement) (*judgement,
 		if len(j.analysis.Statements) == 0 {
 			return nil, faultSyntax.refuse("the text holds no statement")
 		}
+		j.cancels = l.cancelsOwn(j.analysis)
 		j.ruling = b.rule(ctx, l, j)
 		if j.ruling.Verdict == policy.Deny || round == catalogRounds ||
 			!b.fetchMissing(ctx, l, j.analysis.Missing) {
@@ -84,15 +98,15 @@ func (b *Broker) rule(ctx context.Context, l *login, j *judgement) policy.Ruling
 		// One estimate serves the active bundle and the one in dry run.
 		Estimate: sync.OnceValues(func() (policy.Estimate, error) { return b.estimate(ctx, l, j.analysis) }),
 	}
-	return b.cfg.Policy.Statement(j.input)
+	return l.ownQueries(j, b.cfg.Policy.Statement(j.input))
 }
 
 // dryRun is what the bundle in dry run would have said, if that differs.
-func (b *Broker) dryRun(j *judgement) *recording.DryRunFacts {
+func (b *Broker) dryRun(l *login, j *judgement) *recording.DryRunFacts {
 	if b.cfg.DryRun == nil {
 		return nil
 	}
-	would := b.cfg.DryRun.Statement(j.input)
+	would := l.ownQueries(j, b.cfg.DryRun.Statement(j.input))
 	masks := would.Verdict != policy.Deny && !slices.EqualFunc(would.Masks, j.ruling.Masks, slices.Equal[[]policy.ColumnMask])
 	if would.Verdict == j.ruling.Verdict && !masks {
 		return nil
@@ -103,7 +117,7 @@ func (b *Broker) dryRun(j *judgement) *recording.DryRunFacts {
 // caseOf is what a reviewer judges and what an approval binds to.
 func (b *Broker) caseOf(s *statement, j *judgement) session.Case {
 	c := session.Case{
-		SessionID: b.cfg.Session.ID, Canonical: j.analysis.Canonical, Binds: boundValues(s),
+		SessionID: b.cfg.Session.ID, Canonical: j.analysis.Canonical, Binds: boundValues(s, j),
 		Classes: j.ruling.Classes, Role: j.place.role, Warehouse: j.place.warehouse, Database: j.place.database,
 		Schema: j.place.schema, Policy: b.cfg.Policy.Digest(),
 	}
@@ -130,26 +144,35 @@ func (b *Broker) caseOf(s *statement, j *judgement) session.Case {
 	return c
 }
 
-// boundValues is what the text does not say: the binds, and the statement
-// parameters that can change what a literal means or whether a write stays. Both
-// are shown to reviewers and bound by the digest. Tags and result formats are
-// neither.
-func boundValues(s *statement) string {
+// boundValues is what the text does not say: the binds, the statement parameters
+// that can change what a literal means or whether a write stays, and the session
+// variables. All are shown to reviewers and bound by the digest, so that none can
+// be another one when an approval is used. Tags and result formats are neither.
+func boundValues(s *statement, j *judgement) string {
 	var extra snowflake.Object
 	for _, p := range s.params {
 		if p.Key != "QUERY_TAG" && !isResultFormat(p.Key) {
 			extra = append(extra, p)
 		}
 	}
-	if len(extra) == 0 {
+	var set snowflake.Object
+	if j != nil {
+		set = j.variables.readBy(j.analysis).object()
+	}
+	if len(extra)+len(set) == 0 {
 		return s.req.Binds
 	}
-	slices.SortFunc(extra, func(a, b snowflake.Member) int { return strings.Compare(a.Key, b.Key) })
 	var all snowflake.Object
 	if s.req.Binds != "" {
 		all = snowflake.Object{{Key: "binds", Raw: json.RawMessage(s.req.Binds)}}
 	}
-	all.Set("parameters", extra.Append(nil))
+	if len(extra) > 0 {
+		slices.SortFunc(extra, func(a, b snowflake.Member) int { return strings.Compare(a.Key, b.Key) })
+		all.Set("parameters", extra.Append(nil))
+	}
+	if len(set) > 0 {
+		all.Set("variables", set.Append(nil))
+	}
 	return string(all.Append(nil))
 }
 
@@ -193,7 +216,7 @@ func (b *Broker) recordStatement(ctx context.Context, l *login, s *statement, j 
 	facts := &recording.StatementFacts{
 		Text: j.kase.Canonical, Digest: j.kase.Digest(), Kinds: j.kase.Kinds, Reads: j.kase.Reads, Writes: j.kase.Writes,
 		Functions: j.kase.Functions, Unknown: j.kase.Unknown, Verdict: j.ruling.Verdict.String(), Rule: j.ruling.Rule,
-		Reason: j.ruling.Reason, DryRun: b.dryRun(j),
+		Reason: j.ruling.Reason, DryRun: b.dryRun(l, j),
 	}
 	for i := range j.analysis.Statements {
 		st := &j.analysis.Statements[i]
@@ -212,21 +235,21 @@ func (b *Broker) recordStatement(ctx context.Context, l *login, s *statement, j 
 			}
 		}
 	}
-	return b.recordFacts(ctx, l, s, facts)
+	return b.recordFacts(ctx, l, s, j, facts)
 }
 
 // recordRefusedText records a statement that could not be analysed, as it was
 // received.
 func (b *Broker) recordRefusedText(ctx context.Context, l *login, s *statement, ref *refusal) *refusal {
-	return b.recordFacts(ctx, l, s, &recording.StatementFacts{
+	return b.recordFacts(ctx, l, s, nil, &recording.StatementFacts{
 		Text: s.req.SQL, Kinds: []string{string(sql.KindUnknown)}, Verdict: policy.Deny.String(), Rule: ref.code, Reason: ref.why})
 }
 
-func (b *Broker) recordFacts(ctx context.Context, l *login, s *statement, facts *recording.StatementFacts) *refusal {
+func (b *Broker) recordFacts(ctx context.Context, l *login, s *statement, j *judgement, facts *recording.StatementFacts) *refusal {
 	facts.Describe = s.req.DescribeOnly
 	facts.Driver = l.driver.name
 	facts.Upstream = l.upstreamSession().ID
-	if bound := boundValues(s); bound != "" {
+	if bound := boundValues(s, j); bound != "" {
 		facts.Binds = json.RawMessage(bound)
 	}
 	return b.record(ctx, recording.Event{Kind: recording.KindStatement, Statement: s.id, SQL: facts})
@@ -250,12 +273,13 @@ const estimateTimeout = 10 * time.Second
 // estimate asks Snowflake what a query would scan. EXPLAIN compiles and does
 // not run; its answer stays in the broker.
 func (b *Broker) estimate(ctx context.Context, l *login, a *sql.Analysis) (policy.Estimate, error) {
-	if len(a.Statements) != 1 {
-		return policy.Estimate{}, fmt.Errorf("estimating a batch of %d statements: %w", len(a.Statements), errors.ErrUnsupported)
+	text, ok := b.explaining(a)
+	if !ok {
+		return policy.Estimate{}, fmt.Errorf("estimating anything but one plain query: %w", errors.ErrUnsupported)
 	}
 	ctx, cancel := context.WithTimeout(ctx, estimateTimeout)
 	defer cancel()
-	rows, _, err := b.metadata(ctx, l, "EXPLAIN USING JSON "+a.Statements[0].Text, false)
+	rows, _, err := b.metadata(ctx, l, text, false)
 	if err != nil {
 		return policy.Estimate{}, fmt.Errorf("explaining: %w", err)
 	}
@@ -272,4 +296,22 @@ func (b *Broker) estimate(ctx context.Context, l *login, a *sql.Analysis) (polic
 		return policy.Estimate{}, fmt.Errorf("reading the plan: %w", err)
 	}
 	return policy.Estimate{Bytes: plan.GlobalStats.BytesAssigned, Partitions: plan.GlobalStats.PartitionsAssigned, Known: true}, nil
+}
+
+// explaining is the text that asks for the plan of a lone query that was fully
+// understood. EXPLAIN in front of anything else may explain the first step of it
+// and run the rest; that the whole is one EXPLAIN is asked of the analyser, not
+// taken for granted.
+func (b *Broker) explaining(a *sql.Analysis) (string, bool) {
+	if len(a.Statements) != 1 {
+		return "", false
+	}
+	st := &a.Statements[0]
+	if st.Category != sql.CategoryQuery || st.Kind != "SELECT" || len(st.Nested)+len(st.Writes)+len(st.Unknown) != 0 ||
+		changesContext(a.Statements) {
+		return "", false
+	}
+	text := "EXPLAIN USING JSON " + st.Text
+	whole, err := b.analyze(text, sql.Context{}, nil)
+	return text, err == nil && len(whole.Statements) == 1 && whole.Statements[0].Kind == "EXPLAIN" && whole.Canonical == text
 }

@@ -45,7 +45,7 @@ type login struct {
 	renewing   chan struct{} // closed when the running renewal is done
 	place      place
 	catalog    catalogCache
-	variables  map[string]string     // known constants; replaced, never changed
+	variables  variables
 	statements map[string]*statement // by client request id
 	byID       map[string]statementRef
 	finished   []*statement // in order of completion, for dropping
@@ -183,6 +183,10 @@ func (b *Broker) openLogin(ctx context.Context, r *http.Request, req snowflake.L
 		return nil, nil, b.upstreamLoginRefusal(err)
 	}
 	b.clockStarts()
+	if ref := foreignNames(up.Parameters); ref != nil {
+		b.closeUpstream(up.ID)
+		return nil, nil, ref
+	}
 	l := &login{
 		id: sessionNumber(up.SnowflakeID), driver: d, host: r.Host, format: wantedFormat(req), up: up, turn: semaphore.NewWeighted(everyTurn),
 		place:      place{database: up.Database, schema: up.Schema, warehouse: up.Warehouse, role: up.Role},

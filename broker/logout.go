@@ -40,7 +40,7 @@ func (b *Broker) drop(l *login, why string) {
 	for _, s := range running {
 		s.cancel(errLoginGone)
 	}
-	b.chunks.forget(l)
+	b.chunks.forget(func(set *chunkSet) bool { return set.l == l })
 	b.log.Info("login closed", "upstream", up, "why", why)
 	b.finish(func(ctx context.Context) {
 		if _, err := b.cfg.Record(ctx, recording.Event{Kind: recording.KindLogout,

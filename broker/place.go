@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"maps"
 
 	"github.com/jit-access/jit/policy/sql"
 )
@@ -19,9 +18,31 @@ func changesContext(statements []sql.Statement) bool {
 	return false
 }
 
+// movesSession reports whether statements, should they still run after they were
+// given up, would change what later names and variables of the session mean.
+func movesSession(statements []sql.Statement) bool {
+	for i := range statements {
+		e := statements[i].Effects
+		if e.UseDatabase != "" || e.UseSchema != "" || e.UseWarehouse != "" || e.UseRole != "" || len(e.SetVariables) > 0 || e.Anything {
+			return true
+		}
+	}
+	return false
+}
+
+// forgetCatalogs makes every login learn anew what relations are: one of them
+// may have changed them for all.
+func (b *Broker) forgetCatalogs() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for l := range b.logins {
+		l.catalog.clear()
+	}
+}
+
 // moved takes over the context the server reports after a statement, or, if it
 // reports none, what the statement says it did.
-func (l *login) moved(rep *reply, statements []sql.Statement) {
+func (l *login) moved(rep *reply, by string, statements []sql.Statement) {
 	changed := changesContext(statements)
 	reported := false
 	l.mu.Lock()
@@ -49,7 +70,7 @@ func (l *login) moved(rep *reply, statements []sql.Statement) {
 	if p != l.place || changed {
 		p.version++
 		l.place = p
-		l.variables = assigned(l.variables, statements)
+		l.variables = l.variables.after(by, statements)
 	}
 	l.mu.Unlock()
 	if changed {
@@ -67,14 +88,14 @@ func orElse(s, other string) string {
 // doubt notes that statements failed, or got no answer, which may have changed
 // the context before they did: a batch fails half-way with its USE in effect,
 // and the next unqualified name would be judged as another than it is.
-func (l *login) doubt(statements []sql.Statement) {
+func (l *login) doubt(by string, statements []sql.Statement) {
 	if !changesContext(statements) {
 		return
 	}
 	l.mu.Lock()
 	l.place.version++
 	l.place.stale = true
-	l.variables = nil
+	l.variables = variables{unseen: by}
 	l.mu.Unlock()
 	l.catalog.clear()
 }
@@ -108,23 +129,4 @@ func (b *Broker) settledPlace(ctx context.Context, l *login) place {
 		l.place = fresh
 	}
 	return l.place
-}
-
-// assigned is the session's known constants after statements.
-func assigned(old map[string]string, statements []sql.Statement) map[string]string {
-	next := maps.Clone(old)
-	if next == nil {
-		next = map[string]string{}
-	}
-	for i := range statements {
-		e := statements[i].Effects
-		for _, name := range e.SetVariables {
-			delete(next, name)
-		}
-		maps.Copy(next, e.Literals)
-		if len(statements[i].Unknown) > 0 {
-			clear(next) // it may have assigned anything
-		}
-	}
-	return next
 }

@@ -21,8 +21,11 @@ type plan struct {
 	scrub   bool                // error texts may quote classed values
 	reads   []sql.Object
 	query   bool // the answer must be a query's
-	limits  policy.Limits
-	clear   []string // classes the subject may read
+	// undecided: the description of a statement that waits for nobody's decision;
+	// rows in the answer are nobody's to see.
+	undecided bool
+	limits    policy.Limits
+	clear     []string // classes the subject may read
 }
 
 // planSet is what is released of a request: its statements' plans, and the
@@ -37,6 +40,14 @@ func (p planSet) of(child int) plan {
 		return p.own
 	}
 	return p.statements[child]
+}
+
+// undecided marks what was forwarded to be described only.
+func (p *planSet) undecided() {
+	p.own.undecided = true
+	for i := range p.statements {
+		p.statements[i].undecided = true
+	}
 }
 
 // plansOf fixes what may be released before anything is sent.

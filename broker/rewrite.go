@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/jit-access/jit/broker/snowflake"
@@ -41,10 +42,14 @@ func (b *Broker) rewrite(l *login, s *statement, child int, p plan, rep *reply) 
 	if err := checkShape(data, columns); err != nil {
 		return r, err
 	}
+	if p.undecided && carriesRows(data) {
+		return r, withheld("Snowflake answered a description with rows")
+	}
 	masks, err := b.masksOf(p, data, columns)
 	if err != nil {
 		return r, err
 	}
+	hideNames(p, columns)
 	rewrites, changed := b.rewrites(masks, columns, &r.facts)
 	if changed {
 		if err := maskData(&data, columns, rewrites); err != nil {
@@ -154,6 +159,20 @@ func (b *Broker) masksOf(p plan, data snowflake.Object, columns []snowflake.Colu
 	return masks, nil
 }
 
+// hideNames renames the columns that a dynamic pivot named after values, which
+// shows in the names being no plain ones. Their values are hidden already, so the
+// column list is written anew.
+func hideNames(p plan, columns []snowflake.Column) {
+	if p.known || !p.query || !p.rest.Hides() {
+		return
+	}
+	for i := range columns {
+		if name := sql.FormatIdentifier(strings.ToUpper(columns[i].Name)); name[0] == '"' {
+			columns[i].Rename("COLUMN" + strconv.Itoa(i+1))
+		}
+	}
+}
+
 // maskGrowth is how much longer than the original a masked text may get, apart
 // from the name of its class.
 const maskGrowth = 128
@@ -195,12 +214,17 @@ func checkShape(data snowflake.Object, columns []snowflake.Column) error {
 	if rowset != nil && string(rowset) != "[]" && encoded != nil && string(encoded) != `""` {
 		return withheld("the result carries its rows twice")
 	}
-	hasRows := rowset != nil && string(rowset) != "[]" || encoded != nil && string(encoded) != `""` ||
-		data.Get("chunks") != nil && string(data.Get("chunks")) != "[]"
-	if hasRows && len(columns) == 0 {
+	if len(columns) == 0 && carriesRows(data) {
 		return withheld("the result has rows and no columns")
 	}
 	return nil
+}
+
+// carriesRows reports whether data holds rows, or says where they are.
+func carriesRows(data snowflake.Object) bool {
+	rowset, encoded, chunks := data.Get("rowset"), data.Get("rowsetBase64"), data.Get("chunks")
+	return rowset != nil && string(rowset) != "[]" || encoded != nil && string(encoded) != `""` ||
+		chunks != nil && string(chunks) != "[]"
 }
 
 // maskData rewrites the rows and the column list.

@@ -126,6 +126,9 @@ var resultFormats = []string{"GO_QUERY_RESULT_FORMAT", "PYTHON_CONNECTOR_QUERY_R
 // without a word: they mean nothing upstream, where the broker is the client.
 var driverParameters = []string{"CLIENT_", "PYTHON_", "JDBC_", "ODBC_", "GO_", "DOTNET_", "C_API_", "JS_", "NODE_", "SNOWPARK_"}
 
+// clientMarks are those without a prefix: Snowpark's marks for its own telemetry.
+var clientMarks = []string{"_PLAN_UUID", "AUTO_CLEAN_UP_TEMP_TABLE"}
+
 const multiStatementCount = "MULTI_STATEMENT_COUNT"
 
 // statementParameters filters the parameters of one statement: settable ones
@@ -150,7 +153,8 @@ func statementParameters(in snowflake.Object, format json.RawMessage) (out snowf
 			out.Set(name, p.Raw)
 		case isResultFormat(name):
 			format = p.Raw
-		case slices.ContainsFunc(driverParameters, func(prefix string) bool { return strings.HasPrefix(name, prefix) }):
+		case slices.Contains(clientMarks, name),
+			slices.ContainsFunc(driverParameters, func(prefix string) bool { return strings.HasPrefix(name, prefix) }):
 		default:
 			return nil, 0, faultUnsupported.refuse("the statement parameter " + clip(name, 64) + " is not on the list of harmless ones")
 		}
@@ -226,6 +230,29 @@ func clientParameters(upstream []byte) ([]snowflake.Parameter, error) {
 		}
 	}
 	return append(list, clientOverrides...), nil
+}
+
+// foreignNames refuses a session in which names mean something else than they
+// are judged to: an account, a user or a role may have such defaults. A server
+// that does not list a parameter has Snowflake's default.
+func foreignNames(upstream []byte) *refusal {
+	list, err := clientParameters(upstream)
+	if err != nil {
+		return faultUpstreamLogin.refuse("the upstream session's parameters cannot be read")
+	}
+	for _, p := range list {
+		value, isText := snowflake.Text(p.Value)
+		if !isText {
+			value = string(p.Value)
+		}
+		value = strings.Join(strings.Fields(strings.ToUpper(value)), "")
+		switch name := strings.ToUpper(p.Name); {
+		case name == "QUOTED_IDENTIFIERS_IGNORE_CASE" && value != "FALSE",
+			name == "SEARCH_PATH" && value != "" && value != "$CURRENT,$PUBLIC":
+			return faultUpstreamLogin.refuse("the session starts with " + name + " set, under which names mean something else than they are judged to; set it back to its default for the role's user")
+		}
+	}
+	return nil
 }
 
 func overridden(name string) bool {

@@ -77,6 +77,12 @@ const maxText = 16777216
 // to the column, no more.
 func (c *Column) Nullable() { c.Raw.Set("nullable", json.RawMessage("true")) }
 
+// Rename gives the column another name.
+func (c *Column) Rename(name string) {
+	c.Name = name
+	c.Raw.Set("name", Quote(name))
+}
+
 // Grow declares text up to n characters longer than before: drivers bind
 // buffers from the declared length.
 func (c *Column) Grow(n int64) {
