@@ -36,7 +36,7 @@ wrote, or one of these names:
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newPolicyCheckCommand(a), newPolicyTestCommand(a), newPolicyExplainCommand(a),
-		newPolicyShowCommand(a), newPolicyDiffCommand(a), newPolicyPushCommand(a))
+		newPolicyShowCommand(a), newPolicyDiffCommand(a), newPolicyPushCommand(a), newPolicySuggestCommand(a))
 	return c
 }
 
