@@ -68,7 +68,7 @@ person, or is refused; sensitive columns arrive masked; everything is recorded.`
 		return usagef("%w\nSee `%s --help`.", err, c.CommandPath())
 	})
 	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "log what jit does to stderr")
-	root.PersistentFlags().StringVar(&a.server, "server", "", "approval server URL (default: $JIT_SERVER, then the one of `jit login`)")
+	root.PersistentFlags().StringVar(&a.server, "server", "", "`URL` of the approval server (default: $JIT_SERVER, then what jit login was told)")
 	root.AddCommand(commands(a)...)
 	markUsage(root)
 	return root
