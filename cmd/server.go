@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -24,23 +25,25 @@ import (
 
 // serverOptions say how `jit server` runs. The config file has the same names.
 type serverOptions struct {
-	Listen       string   `yaml:"listen"`
-	Data         string   `yaml:"data"`
-	Issuer       string   `yaml:"issuer"`
-	ClientID     string   `yaml:"client_id"`
-	Audience     []string `yaml:"audience"`
-	Scopes       []string `yaml:"scopes"`
-	GroupsClaim  string   `yaml:"groups_claim"`
-	AdminGroup   string   `yaml:"admin_group"`
-	PublicURL    string   `yaml:"public_url"`
-	TLSCert      string   `yaml:"tls_cert"`
-	TLSKey       string   `yaml:"tls_key"`
-	Policy       string   `yaml:"policy"`
-	SecretsURL   string   `yaml:"secrets_url"`
-	BehindProxy  bool     `yaml:"behind_proxy"`
-	AuditorGroup string   `yaml:"auditor_group"`
-	Database     string   `yaml:"database"`
-	Recordings   string   `yaml:"recordings"`
+	Listen        string   `yaml:"listen"`
+	Data          string   `yaml:"data"`
+	Issuer        string   `yaml:"issuer"`
+	ClientID      string   `yaml:"client_id"`
+	Audience      []string `yaml:"audience"`
+	Scopes        []string `yaml:"scopes"`
+	GroupsClaim   string   `yaml:"groups_claim"`
+	AdminGroup    string   `yaml:"admin_group"`
+	PublicURL     string   `yaml:"public_url"`
+	TLSCert       string   `yaml:"tls_cert"`
+	TLSKey        string   `yaml:"tls_key"`
+	Policy        string   `yaml:"policy"`
+	SecretsURL    string   `yaml:"secrets_url"`
+	BehindProxy   bool     `yaml:"behind_proxy"`
+	MetricsListen string   `yaml:"metrics_listen"`
+	Rate          int      `yaml:"rate"`
+	AuditorGroup  string   `yaml:"auditor_group"`
+	Database      string   `yaml:"database"`
+	Recordings    string   `yaml:"recordings"`
 }
 
 func newServerCommand(a *App) *cobra.Command {
@@ -79,6 +82,7 @@ one. They also share --secrets-url (or copies of sealing.key) and --recordings.`
 			return a.serve(c.Context(), o)
 		},
 	}
+	c.AddCommand(newServerBackupCommand(a), newServerRestoreCommand(a))
 	f := c.Flags()
 	f.StringVar(&file, "config", "", "config file (default $JIT_SERVER_CONFIG; none if that is empty)")
 	f.StringVar(&flags.Listen, "listen", "", "address to listen on (default 127.0.0.1:8470)")
@@ -90,6 +94,8 @@ one. They also share --secrets-url (or copies of sealing.key) and --recordings.`
 	f.StringVar(&flags.GroupsClaim, "groups-claim", "", `claim that lists a person's groups (default "groups")`)
 	f.StringVar(&flags.AdminGroup, "admin-group", "", `group that manages connections and policy (default "jit-admins")`)
 	f.StringVar(&flags.AuditorGroup, "auditor-group", "", `group that searches everybody's statements (default "jit-auditors")`)
+	f.StringVar(&flags.MetricsListen, "metrics-listen", "", "address that answers Prometheus at /metrics, without sign-in: keep it private (default none)")
+	f.IntVar(&flags.Rate, "rate", 0, "calls a second that one caller may make, negative for no limit (default 100)")
 	f.StringVar(&flags.PublicURL, "public-url", "", "how clients reach the server; needed unless it listens on loopback")
 	f.StringVar(&flags.TLSCert, "tls-cert", "", "certificate chain, PEM")
 	f.StringVar(&flags.TLSKey, "tls-key", "", "private key file of the certificate, PEM")
@@ -103,6 +109,14 @@ one. They also share --secrets-url (or copies of sealing.key) and --recordings.`
 
 // serverSettings merges file, environment and flags, weakest first.
 func (a *App) serverSettings(file string, flags serverOptions, changed func(string) bool) (serverOptions, error) {
+	o, err := a.mergeServerSettings(file, flags, changed)
+	if err != nil {
+		return o, err
+	}
+	return o, o.check()
+}
+
+func (a *App) mergeServerSettings(file string, flags serverOptions, changed func(string) bool) (serverOptions, error) {
 	var o serverOptions
 	if file == "" {
 		file = a.Getenv("JIT_SERVER_CONFIG")
@@ -126,6 +140,7 @@ func (a *App) serverSettings(file string, flags serverOptions, changed func(stri
 		{"tls-cert", &o.TLSCert, &flags.TLSCert}, {"tls-key", &o.TLSKey, &flags.TLSKey},
 		{"policy", &o.Policy, &flags.Policy}, {"secrets-url", &o.SecretsURL, &flags.SecretsURL},
 		{"database", &o.Database, &flags.Database}, {"recordings", &o.Recordings, &flags.Recordings},
+		{"metrics-listen", &o.MetricsListen, &flags.MetricsListen},
 		{"auditor-group", &o.AuditorGroup, &flags.AuditorGroup},
 	} {
 		if v := a.Getenv(serverEnv(s.flag)); v != "" {
@@ -156,13 +171,23 @@ func (a *App) serverSettings(file string, flags serverOptions, changed func(stri
 	if changed("behind-proxy") {
 		o.BehindProxy = flags.BehindProxy
 	}
+	if v := a.Getenv(serverEnv("rate")); v != "" {
+		n, err := strconv.Atoi(v)
+		if err != nil {
+			return o, usagef("$%s: %q is not a number", serverEnv("rate"), v)
+		}
+		o.Rate = n
+	}
+	if changed("rate") {
+		o.Rate = flags.Rate
+	}
 	if o.Listen == "" {
 		o.Listen = "127.0.0.1:8470"
 	}
 	if o.Data == "" {
 		o.Data = filepath.Join(a.Paths.State, "server")
 	}
-	return o, o.check()
+	return o, nil
 }
 
 func serverEnv(flag string) string {
@@ -180,8 +205,8 @@ func (o serverOptions) check() error {
 	if strings.HasPrefix(o.SecretsURL, "base64key:") {
 		return usagef("--secrets-url: a base64key URL shows the key to everyone who can list processes; leave it empty to use the key file of the data folder")
 	}
-	if o.Database != "" && approval.DatabaseHasPassword(o.Database) {
-		return usagef("--database: a password in the URL shows in process lists and logs; put it into a password file and name that: postgres://USER@HOST/NAME?passfile=/etc/jit/pgpass")
+	if err := o.checkDatabase(); err != nil {
+		return err
 	}
 	host, _, err := net.SplitHostPort(o.Listen)
 	if err != nil {
@@ -195,6 +220,13 @@ func (o serverOptions) check() error {
 	}
 	if o.PublicURL == "" && !o.BehindProxy {
 		return usagef("--public-url is needed with --listen %s: requests for other names are refused", o.Listen)
+	}
+	return nil
+}
+
+func (o serverOptions) checkDatabase() error {
+	if o.Database != "" && approval.DatabaseHasPassword(o.Database) {
+		return usagef("--database: a password in the URL shows in process lists and logs; put it into a password file and name that: postgres://USER@HOST/NAME?passfile=/etc/jit/pgpass")
 	}
 	return nil
 }
@@ -229,7 +261,7 @@ func (a *App) serve(ctx context.Context, o serverOptions) error {
 	}()
 	srv, err := approval.NewServer(approval.Config{
 		Store: store, Issuer: o.Issuer, ClientID: o.ClientID, Scopes: o.Scopes, Audiences: o.Audience, GroupsClaim: o.GroupsClaim,
-		PublicURL: o.PublicURL, BehindProxy: o.BehindProxy, Version: Version, Logger: logger,
+		PublicURL: o.PublicURL, BehindProxy: o.BehindProxy, Rate: o.Rate, Version: Version, Logger: logger,
 	})
 	if err != nil {
 		return &Failure{Code: ExitUsage, What: "configuring the server", Err: err}
@@ -241,11 +273,44 @@ func (a *App) serve(ctx context.Context, o serverOptions) error {
 	if err := waitForIssuer(ctx, srv); err != nil {
 		return &Failure{What: "finding the identity provider", Err: errors.Join(err, ln.Close()), Fix: "Check --issuer: its /.well-known/openid-configuration must be reachable from here."}
 	}
+	stopMetrics, err := o.serveMetrics(ctx, srv, logger)
+	if err != nil {
+		return &Failure{What: "listening on " + o.MetricsListen, Err: errors.Join(err, ln.Close())}
+	}
+	defer stopMetrics()
 	a.say("The approval server listens on %s; people sign in at %s. Ctrl-C stops it.", o.url(ln), o.Issuer)
 	if err := srv.Serve(ctx, ln); err != nil {
 		return &Failure{What: "running the server", Err: err}
 	}
 	return nil
+}
+
+// serveMetrics answers Prometheus on an address of its own, if there is one.
+func (o serverOptions) serveMetrics(ctx context.Context, srv *approval.Server, logger *slog.Logger) (stop func(), err error) {
+	if o.MetricsListen == "" {
+		return func() {}, nil
+	}
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", o.MetricsListen)
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", srv.Metrics())
+	web := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute}
+	done := make(chan struct{})
+	go func() { // ends with web.Close
+		defer close(done)
+		if err := web.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			logger.Error("serving metrics failed", "error", err)
+		}
+	}()
+	logger.Info("metrics", "address", ln.Addr().String())
+	return func() {
+		if err := web.Close(); err != nil {
+			logger.Warn("closing the metrics listener failed", "error", err)
+		}
+		<-done
+	}, nil
 }
 
 func waitForIssuer(ctx context.Context, srv *approval.Server) error {
