@@ -294,3 +294,14 @@ func TestReportOfAnEmptySession(t *testing.T) {
 		export(t, record(t, nil), f)
 	}
 }
+
+func TestSplitObject(t *testing.T) {
+	for in, want := range map[string][2]string{
+		"database SCRATCH": {"database", "SCRATCH"}, "stage APP.PUBLIC.LOADS": {"stage", "APP.PUBLIC.LOADS"},
+		"APP.PUBLIC.ORDERS": {"", "APP.PUBLIC.ORDERS"}, `APP.PUBLIC."a b"`: {"", `APP.PUBLIC."a b"`}, `"a b".X.Y`: {"", `"a b".X.Y`}, "": {"", ""},
+	} {
+		if kind, name := splitObject(in); kind != want[0] || name != want[1] {
+			t.Errorf("%q is %q, %q", in, kind, name)
+		}
+	}
+}

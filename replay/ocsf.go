@@ -209,8 +209,11 @@ func (r *Recording) ocsfStatement(d Detail) ocsfEvent {
 	e.Actor.AppName = x.sql.Driver
 	e.Message = fmt.Sprintf("%s, %s: %s", d.Entry.Verdict, d.Entry.Summary(), d.Entry.Title)
 	e.QueryInfo = &ocsfQueryFor{String: x.sql.Text, UID: d.Entry.ID, Bytes: x.result.Bytes, Time: d.Entry.At.UnixMilli()}
-	if t := firstOf(x.sql.Writes, x.sql.Reads); t != "" {
-		e.Table, e.TypeID, e.Type = &ocsfNamed{t}, 3, "Table"
+	switch kind, name := splitObject(firstOf(x.sql.Writes, x.sql.Reads)); {
+	case kind == "" && name != "":
+		e.Table, e.TypeID, e.Type = &ocsfNamed{name}, 3, "Table"
+	case kind == "database":
+		e.Database.Name = name
 	}
 	switch d.Entry.Outcome {
 	case OutcomeRan:
@@ -251,6 +254,16 @@ func ocsfActivity(kind string) int {
 		return ocsfDelete
 	}
 	return ocsfOther
+}
+
+// splitObject splits a recorded object that is no table or view, which has its
+// kind in front: `stage APP.PUBLIC.LOADS`. Names begin with a capital or a quote.
+func splitObject(s string) (kind, name string) {
+	kind, name, ok := strings.Cut(s, " ")
+	if !ok || strings.ContainsFunc(kind, func(r rune) bool { return r < 'a' || r > 'z' }) {
+		return "", s
+	}
+	return kind, name
 }
 
 func firstOf(lists ...[]string) string {
