@@ -27,7 +27,7 @@ func movesSession(statements []sql.Statement) bool {
 			return true
 		}
 	}
-	return false
+	return len(settingsOf(statements)) > 0
 }
 
 // forgetCatalogs makes every login learn anew what relations are: one of them
@@ -67,7 +67,7 @@ func (l *login) moved(rep *reply, by string, statements []sql.Statement) {
 	if changed && !reported {
 		p.stale = true // what the statement says it did may not be all
 	}
-	if p != l.place || changed {
+	if p != l.place || changed || len(settingsOf(statements)) > 0 {
 		p.version++
 		l.place = p
 		l.variables = l.variables.after(by, statements)

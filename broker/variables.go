@@ -3,13 +3,15 @@ package broker
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/jit-access/jit/broker/snowflake"
 	"github.com/jit-access/jit/policy/sql"
 )
 
-// variables is what is known about the variables of one upstream session. It is
+// variables is what is known about the variables and parameters of one upstream
+// session. It is
 // replaced, never changed. The zero value is a session that assigned none.
 //
 // A text that names a variable means what the variable holds. Approvals
@@ -19,12 +21,46 @@ import (
 type variables struct {
 	literals map[string]string // assigned a constant
 	opaque   map[string]string // assigned anything else: the id of the statement that did
+	settings []setting         // ALTER SESSION, in order; parameters decide what literals mean
 	unseen   string            // the statement since which any other may hold anything
+}
+
+// setting is an ALTER SESSION in effect. A later one with the same key replaces it.
+type setting struct{ key, text string }
+
+// trackedMost bounds what is kept of each kind; beyond it nothing is known.
+const trackedMost = 256
+
+// settingsOf are the session parameters that statements set. A tag changes
+// nothing; texts that set several stand for themselves.
+func settingsOf(statements []sql.Statement) []setting {
+	var list []setting
+	for i := range statements {
+		st := &statements[i]
+		list = append(list, settingsOf(st.Nested)...)
+		words := strings.FieldsFunc(strings.ToUpper(st.Text), func(r rune) bool { return r <= ' ' || r == '=' })
+		if st.Kind != "ALTER_SESSION" || len(words) < 4 {
+			continue
+		}
+		// Anything but the plain form, a comment in it too, stands for itself.
+		one := words[0] == "ALTER" && words[1] == "SESSION" && (words[2] == "SET" || words[2] == "UNSET") &&
+			strings.Count(st.Text, "=") <= 1 && !strings.Contains(st.Text, ",")
+		switch {
+		case !one:
+			list = append(list, setting{st.Text, st.Text})
+		case words[3] != "QUERY_TAG":
+			list = append(list, setting{words[3], st.Text})
+		}
+	}
+	return list
 }
 
 // after is what is known once statements have run, as the statement with id by.
 func (v variables) after(by string, statements []sql.Statement) variables {
-	next := variables{literals: maps.Clone(v.literals), opaque: maps.Clone(v.opaque), unseen: v.unseen}
+	next := variables{literals: maps.Clone(v.literals), opaque: maps.Clone(v.opaque), settings: slices.Clone(v.settings), unseen: v.unseen}
+	for _, set := range settingsOf(statements) {
+		next.settings = append(slices.DeleteFunc(next.settings, func(old setting) bool { return old.key == set.key }), set)
+	}
 	if next.literals == nil {
 		next.literals = map[string]string{}
 	}
@@ -42,8 +78,11 @@ func (v variables) after(by string, statements []sql.Statement) variables {
 			}
 		}
 		if e.Anything || statements[i].Kind == sql.KindUnknown {
-			next = variables{literals: map[string]string{}, opaque: map[string]string{}, unseen: by}
+			next = variables{literals: map[string]string{}, opaque: map[string]string{}, settings: next.settings, unseen: by}
 		}
+	}
+	if len(next.literals) > trackedMost || len(next.opaque) > trackedMost || len(next.settings) > trackedMost {
+		return variables{unseen: by}
 	}
 	return next
 }
@@ -73,6 +112,9 @@ func (v variables) object() snowflake.Object {
 		} else {
 			add("$"+name, "assignedBy", v.opaque[name])
 		}
+	}
+	for i, set := range v.settings {
+		add("session "+strconv.Itoa(i+1), "set", set.text)
 	}
 	if v.unseen != "" {
 		add("*", "assignedBy", v.unseen)
