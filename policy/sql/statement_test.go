@@ -249,27 +249,3 @@ func TestFunctionRisks(t *testing.T) {
 		}
 	}
 }
-
-func TestShape(t *testing.T) {
-	for text, want := range map[string]string{
-		"SELECT a FROM t WHERE b = 'x' AND c > 1 -- note": "SELECT a FROM t WHERE b = ? AND c > ?",
-		"INSERT INTO t VALUES (1, 'a'), (2, $$b$$)":       "INSERT INTO t VALUES (?, ?), (?, ?)",
-		"UPDATE t SET a = 1 WHERE b IN (1, 2)":            "UPDATE t SET a = ? WHERE b IN (?, ?)",
-		// constants that decide what is read stay
-		"SELECT email FROM IDENTIFIER('c')":                        "SELECT email FROM IDENTIFIER('c')",
-		"SELECT v['ssn'], GET(v, 'ssn') FROM TABLE('t')":           "SELECT v['ssn'], GET(v, 'ssn') FROM TABLE('t')",
-		"SELECT a FROM t ORDER BY 1 LIMIT 5":                       "SELECT a FROM t ORDER BY 1 LIMIT 5",
-		"SELECT a FROM t AT (OFFSET => -60) WHERE $1 = 2":          "SELECT a FROM t AT (OFFSET => -60) WHERE $1 = ?",
-		"EXECUTE IMMEDIATE 'SELECT 1'":                             "EXECUTE IMMEDIATE 'SELECT 1'",
-		"COPY INTO 's3://a/' FROM t":                               "COPY INTO 's3://a/' FROM t",
-		"SELECT * ILIKE '%a%' FROM t PIVOT(MAX(x) FOR y IN ('a'))": "SELECT * ILIKE '%a%' FROM t PIVOT(MAX(x) FOR y IN ('a'))",
-	} {
-		got, err := Shape(text)
-		if err != nil || got != want {
-			t.Errorf("%s\n  got  %s %v\n  want %s", text, got, err, want)
-		}
-	}
-	if _, err := Shape("SELECT 'a"); err == nil {
-		t.Error("a text that is not SQL has a shape")
-	}
-}
