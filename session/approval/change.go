@@ -138,6 +138,9 @@ func (s *Store) writeEvents(ctx context.Context, c *change) error {
 	if len(c.events) == 0 {
 		return nil
 	}
+	if err := s.enqueue(ctx, c); err != nil {
+		return err
+	}
 	return s.db.announce(ctx, c.Tx)
 }
 

@@ -38,6 +38,7 @@ func (s *Store) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.every(ctx, nil, s.sweepNow) })
 	g.Go(func() error { return s.every(ctx, s.closing, s.closeQueued) })
+	g.Go(func() error { return s.every(ctx, s.sending, s.deliverDue) })
 	return g.Wait()
 }
 

@@ -30,7 +30,7 @@ type Copied struct {
 // to. A test compares it with the schema.
 var tables = []string{
 	"counters", "settings", "sealed_keys", "principals", "policies", "connections", "requests", "request_digests", "decisions", "grants",
-	"sessions", "upstreams", "witnesses", "recording_segments", "events", "audit", "statements", "statement_terms",
+	"sessions", "upstreams", "witnesses", "recording_segments", "events", "audit", "statements", "statement_terms", "webhooks", "deliveries",
 }
 
 // copyBatch bounds the values of one insert (SQLite takes 32766).

@@ -49,6 +49,7 @@ func (s *Server) routes() http.Handler {
 	s.recordingRoutes(mux)
 	s.adminRoutes()
 	s.searchRoutes()
+	s.webhookRoutes()
 	mux.HandleFunc("GET /v1/events", s.streamEvents)
 	s.documentStreams()
 	s.documentProblems()

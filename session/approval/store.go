@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -76,6 +77,8 @@ type StoreConfig struct {
 	AuditorGroup string       // may search what everybody ran; default "jit-auditors"
 	AdminGroup   string       // may manage connections and policy; default "jit-admins"
 	Snowflake    *http.Client // for upstream calls; nil = a client of its own
+	// WebhookAllow are networks that webhooks may reach although they are not public.
+	WebhookAllow []netip.Prefix
 	Limits       Limits
 	Now          func() time.Time // nil = time.Now
 	Logger       *slog.Logger     // nil = discard
@@ -96,7 +99,10 @@ type Store struct {
 	hc       *http.Client
 	notifier *notifier
 	closing  chan struct{} // poked when upstream sessions wait to be closed
-	unlisten func()        // ends listening on PostgreSQL, if the store does
+	sending  chan struct{} // poked when messages wait to be sent
+	dialer   *publicDialer
+	hooks    *http.Client // for webhooks
+	unlisten func()       // ends listening on PostgreSQL, if the store does
 
 	mu      sync.Mutex
 	bundles map[string]*policy.Bundle // by digest; immutable values
@@ -125,7 +131,10 @@ func NewStore(cfg StoreConfig) (*Store, error) {
 		notifier: newNotifier(),
 		closing:  make(chan struct{}, 1),
 		bundles:  map[string]*policy.Bundle{},
+		sending:  make(chan struct{}, 1),
+		dialer:   &publicDialer{allow: cfg.WebhookAllow},
 	}
+	s.hooks = s.dialer.client()
 	if s.hc == nil {
 		s.hc = &http.Client{Transport: &http.Transport{
 			Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: 10 * time.Second,
@@ -222,6 +231,7 @@ func (s *Store) listen() {
 // next one, goes on with them.
 func (s *Store) Close() error {
 	var errs []error
+	s.hooks.CloseIdleConnections()
 	if s.unlisten != nil {
 		s.unlisten()
 	}
