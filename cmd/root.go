@@ -94,6 +94,7 @@ func commands(a *App) []*cobra.Command {
 		newServerCommand(a),
 		newSessionCommand(a),
 		newVersionCommand(a),
+		newWebhookCommand(a),
 		newWhoamiCommand(a),
 	}
 }

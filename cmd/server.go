@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -41,6 +42,7 @@ type serverOptions struct {
 	BehindProxy   bool     `yaml:"behind_proxy"`
 	MetricsListen string   `yaml:"metrics_listen"`
 	Rate          int      `yaml:"rate"`
+	WebhookAllow  []string `yaml:"webhook_allow"`
 	AuditorGroup  string   `yaml:"auditor_group"`
 	Database      string   `yaml:"database"`
 	Recordings    string   `yaml:"recordings"`
@@ -94,6 +96,7 @@ one. They also share --secrets-url (or copies of sealing.key) and --recordings.`
 	f.StringVar(&flags.GroupsClaim, "groups-claim", "", `claim that lists a person's groups (default "groups")`)
 	f.StringVar(&flags.AdminGroup, "admin-group", "", `group that manages connections and policy (default "jit-admins")`)
 	f.StringVar(&flags.AuditorGroup, "auditor-group", "", `group that searches everybody's statements (default "jit-auditors")`)
+	f.StringSliceVar(&flags.WebhookAllow, "webhook-allow", nil, "networks that webhooks may reach although they are not public, such as 10.1.0.0/16")
 	f.StringVar(&flags.MetricsListen, "metrics-listen", "", "address that answers Prometheus at /metrics, without sign-in: keep it private (default none)")
 	f.IntVar(&flags.Rate, "rate", 0, "calls a second that one caller may make, negative for no limit (default 100)")
 	f.StringVar(&flags.PublicURL, "public-url", "", "how clients reach the server; needed unless it listens on loopback")
@@ -153,7 +156,7 @@ func (a *App) mergeServerSettings(file string, flags serverOptions, changed func
 	for _, s := range []struct {
 		flag     string
 		to, from *[]string
-	}{{"audience", &o.Audience, &flags.Audience}, {"scopes", &o.Scopes, &flags.Scopes}} {
+	}{{"audience", &o.Audience, &flags.Audience}, {"scopes", &o.Scopes, &flags.Scopes}, {"webhook-allow", &o.WebhookAllow, &flags.WebhookAllow}} {
 		if v := a.Getenv(serverEnv(s.flag)); v != "" {
 			*s.to = strings.Split(v, ",")
 		}
@@ -208,6 +211,9 @@ func (o serverOptions) check() error {
 	if err := o.checkDatabase(); err != nil {
 		return err
 	}
+	if _, err := o.networks(); err != nil {
+		return err
+	}
 	host, _, err := net.SplitHostPort(o.Listen)
 	if err != nil {
 		return usagef("--listen %q must be HOST:PORT or :PORT", o.Listen)
@@ -222,6 +228,19 @@ func (o serverOptions) check() error {
 		return usagef("--public-url is needed with --listen %s: requests for other names are refused", o.Listen)
 	}
 	return nil
+}
+
+// networks are those that webhooks may reach although they are not public.
+func (o serverOptions) networks() ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, text := range o.WebhookAllow {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, usagef("--webhook-allow %q must be a network such as 10.1.0.0/16", text)
+		}
+		out = append(out, p)
+	}
+	return out, nil
 }
 
 func (o serverOptions) checkDatabase() error {
@@ -250,7 +269,11 @@ func (a *App) serve(ctx context.Context, o serverOptions) error {
 		}
 		bundle = b
 	}
-	store, err := approval.NewStore(approval.StoreConfig{Dir: o.Data, Database: o.Database, RecordingsURL: o.Recordings, SecretsURL: o.SecretsURL, Policy: bundle, AdminGroup: o.AdminGroup, AuditorGroup: o.AuditorGroup, Logger: logger})
+	networks, err := o.networks()
+	if err != nil {
+		return err
+	}
+	store, err := approval.NewStore(approval.StoreConfig{Dir: o.Data, Database: o.Database, RecordingsURL: o.Recordings, SecretsURL: o.SecretsURL, Policy: bundle, AdminGroup: o.AdminGroup, AuditorGroup: o.AuditorGroup, WebhookAllow: networks, Logger: logger})
 	if err != nil {
 		return &Failure{What: "opening " + o.Data, Err: err}
 	}

@@ -56,6 +56,7 @@ func TestServerSettingsAreRefused(t *testing.T) {
 		"no public name":           {func(o *serverOptions) { o.Listen, o.TLSCert, o.TLSKey = ":8443", "c", "k" }, "--public-url"},
 		"half a certificate":       {func(o *serverOptions) { o.TLSCert = "c" }, "--tls-key"},
 		"a key in the flag":        {func(o *serverOptions) { o.SecretsURL = "base64key://c2VjcmV0LWtleS1vZi0zMi1ieXRlcw" }, "--secrets-url"},
+		"no network":               {func(o *serverOptions) { o.WebhookAllow = []string{"10.0.0.1"} }, "--webhook-allow"},
 		"a database password":      {func(o *serverOptions) { o.Database = "postgres://jit:hunter2@db/jit" }, "passfile"},
 		"a password as a setting":  {func(o *serverOptions) { o.Database = "postgres://jit@db/jit?password=hunter2" }, "passfile"},
 		"an address that is none":  {func(o *serverOptions) { o.Listen = "8443" }, "--listen"},
