@@ -82,7 +82,7 @@ func (e *evaluation) denied(r *rule) {
 // find looks up classes and masks, and remembers them for the ruling.
 func (e *evaluation) find(s *sql.Statement) *findings {
 	f := e.b.classes.find(s, func(class string) bool { return e.mayRead(class, s) })
-	e.touched = slices.Concat(e.touched, f.outputs, f.predicates, f.stored)
+	e.touched = append(append(append(e.touched, f.outputs...), f.predicates...), f.stored...)
 	e.scrub = e.scrub || f.touches()
 	return &f
 }

@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"math"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -524,4 +525,26 @@ func TestBundleIsSafeForConcurrentUse(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// What a batch touches is collected statement by statement; what was found
+// before must not be copied for each.
+func TestCostOfABatchGrowsWithItsStatements(t *testing.T) {
+	cost := func(n int) uint64 {
+		batch := make([]sql.Statement, n)
+		for i := range batch {
+			batch[i] = query(direct("EMAIL"), direct("SSN"))
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if got := rule1(Default(), batch...); !slices.Equal(got.Classes, []string{"pii.email", "pii.ssn"}) {
+			t.Fatalf("classes %v", got.Classes)
+		}
+		runtime.ReadMemStats(&after)
+		return after.TotalAlloc - before.TotalAlloc
+	}
+	cost(10)
+	if few, many := cost(200), cost(2000); many > 15*few {
+		t.Errorf("200 statements cost %d bytes, 2000 cost %d", few, many)
+	}
 }

@@ -44,7 +44,23 @@ var pathological = []struct {
 	}, true},
 	{"100,000 in a list", func() string { return "SELECT 1 FROM c WHERE id IN (1" + strings.Repeat(", 1", 100_000) + ")" }, false},
 	{"20,000 rows", func() string { return "INSERT INTO c VALUES (1, 'a')" + strings.Repeat(", (1, 'a')", 20_000) }, false},
-	{"10,000 statements", func() string { return strings.Repeat("SELECT email FROM c;", 10_000) }, false},
+	{"10,000 statements", func() string { return strings.Repeat("SELECT email FROM c;", 10_000) }, true},
+	{"2,000 statements", func() string { return strings.Repeat("SELECT email FROM c;", 2_000) }, false},
+	{"statements of a block", func() string { return "BEGIN " + strings.Repeat("SELECT email FROM c;", 2_000) + " END" }, true},
+	{"100,000 variables", func() string {
+		var b strings.Builder
+		for i := range 100_000 {
+			fmt.Fprintf(&b, "SET x%d='a';", i)
+		}
+		return b.String()[:maxText]
+	}, true},
+	{"2,000 variables", func() string {
+		var b strings.Builder
+		for i := range 2_000 {
+			fmt.Fprintf(&b, "SET x%d = 'a';", i)
+		}
+		return b.String()
+	}, false},
 	{"20,000 semicolons", func() string { return "SELECT 1" + strings.Repeat(";", 20_000) }, false},
 	{"macros that double", func() string {
 		var b strings.Builder

@@ -9,6 +9,7 @@ import (
 // order: nothing known about names before holds after it.
 func (r *resolver) scripted(ctx Context) Effects {
 	r.lost = true
+	r.spend(len(ctx.Variables))
 	r.ctx = Context{Database: ctx.Database, Schema: ctx.Schema}
 	return Effects{CatalogChanged: true, Anything: true, SetVariables: slices.Sorted(maps.Keys(ctx.Variables))}
 }

@@ -1,6 +1,9 @@
 package sql
 
-import "strings"
+import (
+	"maps"
+	"strings"
+)
 
 // outcome is a resolved statement and, for a ->> chain, what it returns.
 type outcome struct {
@@ -14,6 +17,9 @@ type outcome struct {
 
 // statement resolves s with facts of its own.
 func (r *resolver) statement(s statement) (Statement, result) {
+	if r.count++; r.count > maxStatements {
+		panic(&UnsupportedError{Pos: r.at, Msg: "too many statements in one text"})
+	}
 	outer := r.facts
 	r.facts = &facts{}
 	r.place(s.Pos())
@@ -333,12 +339,17 @@ func (r *resolver) flowStatement(s *flowStmt) outcome {
 func (r *resolver) set(s *setStmt) outcome {
 	o := outcome{kind: "SET", category: CategorySession}
 	o.effects.SetVariables = s.names
+	r.spend(len(r.ctx.Variables))
 	vars := make(map[string]string, len(r.ctx.Variables)+len(s.names))
-	for k, v := range r.ctx.Variables {
-		vars[k] = v
-	}
+	maps.Copy(vars, r.ctx.Variables)
 	for _, n := range s.names {
 		delete(vars, n)
+		if folded := foldWord(n); folded != n {
+			// Whether Snowflake folds a quoted name here is not documented.
+			delete(vars, folded)
+			o.effects.SetVariables = append(o.effects.SetVariables[:len(o.effects.SetVariables):len(o.effects.SetVariables)], folded)
+			r.doubt("which variable " + FormatIdentifier(n) + " is")
+		}
 	}
 	if s.unset {
 		o.kind = "UNSET"
@@ -351,7 +362,7 @@ func (r *resolver) set(s *setStmt) outcome {
 	}
 	if len(s.values) == len(s.names) {
 		for i, n := range s.names {
-			if text, ok := constant(s.values[i]); ok {
+			if text, ok := constant(s.values[i]); ok && foldWord(n) == n && len(vars) < maxVariables {
 				if o.effects.Literals == nil {
 					o.effects.Literals = map[string]string{}
 				}

@@ -15,6 +15,7 @@ type resolver struct {
 	lost    bool                    // an earlier statement may have changed anything
 
 	steps   int
+	count   int // of statements
 	depth   int
 	at      int  // position that a reason refers to
 	fixed   bool // within other text than the author's: at stays where it is

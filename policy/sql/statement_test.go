@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -246,6 +247,46 @@ func TestFunctionRisks(t *testing.T) {
 		f := a.Statements[0].Functions
 		if len(f) != 1 || f[0].Risk != want {
 			t.Errorf("%s: %v, want risk %d", call, f, want)
+		}
+	}
+}
+
+// How many variables are tracked has a limit, and a quoted name is not trusted
+// to be another variable than the same name without quotes.
+func TestVariablesThatAreNotTracked(t *testing.T) {
+	var b strings.Builder
+	for i := range maxVariables + 10 {
+		fmt.Fprintf(&b, "SET x%d = 'id';", i)
+	}
+	last := fmt.Sprintf("x%d", maxVariables+5)
+	fmt.Fprintf(&b, "SELECT IDENTIFIER($x1) FROM c; SELECT IDENTIFIER($%s) FROM c", last)
+	a, err := Analyze(b.String(), testContext, lineageCatalog())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := len(a.Statements)
+	if s := a.Statements[n-2]; len(s.Unknown) > 0 {
+		t.Errorf("a tracked variable: %v", s.Unknown)
+	}
+	if s := a.Statements[n-1]; len(s.Unknown) == 0 {
+		t.Error("a variable beyond the limit has a value")
+	}
+	for _, s := range a.Statements {
+		if slices.Contains(s.Effects.SetVariables, strings.ToUpper(last)) && len(s.Effects.Literals) > 0 {
+			t.Errorf("a variable beyond the limit is given to the caller: %v", s.Effects.Literals)
+		}
+	}
+	for _, text := range []string{`SET "x" = 'email'`, `UNSET "x"`, `SET ("x", y) = ('email', 1)`} {
+		a, err := Analyze("SET x = 'id';"+text+"; SELECT IDENTIFIER($x) FROM c", testContext, lineageCatalog())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := a.Statements
+		if len(s[1].Unknown) == 0 || !slices.Contains(s[1].Effects.SetVariables, "X") || s[1].Effects.Literals["x"] != "" || s[1].Effects.Literals["X"] != "" {
+			t.Errorf("%s: %v %+v", text, s[1].Unknown, s[1].Effects)
+		}
+		if len(s[2].Unknown) == 0 {
+			t.Errorf("$x is known after %s", text)
 		}
 	}
 }
