@@ -29,9 +29,9 @@ func TestAccountDefaultsChangeWhatNamesMean(t *testing.T) {
 	for parameters, ok := range map[string]bool{
 		`[]`: true,
 		`[{"name":"QUOTED_IDENTIFIERS_IGNORE_CASE","value":false},{"name":"SEARCH_PATH","value":"$current, $public"}]`: true,
-		`[{"name":"QUOTED_IDENTIFIERS_IGNORE_CASE","value":true}]`:                                                      false,
-		`[{"name":"quoted_identifiers_ignore_case","value":"true"}]`:                                                    false,
-		`[{"name":"SEARCH_PATH","value":"other.schema, $current"}]`:                                                     false,
+		`[{"name":"QUOTED_IDENTIFIERS_IGNORE_CASE","value":true}]`:                                                     false,
+		`[{"name":"quoted_identifiers_ignore_case","value":"true"}]`:                                                   false,
+		`[{"name":"SEARCH_PATH","value":"other.schema, $current"}]`:                                                    false,
 		`{"name":"SEARCH_PATH"}`: false,
 	} {
 		var acc *account

@@ -71,7 +71,7 @@ func (b *Broker) forward(ctx context.Context, l *login, s *statement, j *judgeme
 	// Commit point. A crash before this event is durable means that nothing went
 	// upstream; after it, that the statement may have run under this request id.
 	if ref := b.record(ctx, recording.Event{Kind: recording.KindForwarded, Statement: s.id,
-		Forwarded: &recording.ForwardedFacts{RequestID: s.upID, Digest: j.kase.Digest()}}); ref != nil {
+		Forwarded: &recording.ForwardedFacts{RequestID: s.upID, Digest: j.digest}}); ref != nil {
 		return b.refused(ctx, s, ref)
 	}
 	s.enter(phaseRunning)

@@ -82,7 +82,7 @@ func (b *Broker) submit(ctx context.Context, s *statement, j *judgement) (sessio
 	}
 	req, err := file()
 	if err == nil && !covers(req, j) {
-		j.kase, j.restated = restated(j.kase), true
+		j.restate()
 		req, err = file()
 	}
 	if err != nil {
@@ -136,14 +136,14 @@ func (b *Broker) redeem(ctx context.Context, l *login, s *statement, j *judgemen
 		return nil, ref
 	}
 	if j.restated {
-		now.kase = restated(now.kase)
+		now.restate()
 	}
 	if now.ruling.Verdict == policy.Deny || now.place.version != j.place.version || !sameCase(now.kase, j.kase) || !covers(req, now) {
 		return nil, b.attach(faultChanged.refuse("what the statement means changed after it was approved"), req, s, j.ruling.Rule)
 	}
 	c, cancel := context.WithTimeout(ctx, deskTimeout)
 	defer cancel()
-	d, err := b.cfg.Desk.Redeem(c, req.ID, now.kase.Digest())
+	d, err := b.cfg.Desk.Redeem(c, req.ID, now.digest)
 	switch {
 	case errors.Is(err, session.ErrExpired):
 		return nil, b.decided(ctx, s, req, "expired", faultExpired, "the approval has expired")
@@ -205,12 +205,13 @@ func covers(req session.Request, now *judgement) bool {
 	if req.Approvals < now.ruling.Approvals || !sameFacts(seen, now.kase) {
 		return false
 	}
-	return seen.Digest() == now.kase.Digest() || now.kase.Shape != "" && seen.ShapeDigest() == now.kase.ShapeDigest()
+	return seen.Digest() == now.digest || now.kase.Shape != "" && seen.ShapeDigest() == now.kase.ShapeDigest()
 }
 
-// restated is a case whose digest says what the text means as well: the text
-// alone is that of another request, decided on another meaning.
-func restated(c session.Case) session.Case {
+// restate makes the case one whose digest says what the text means as well: the
+// text alone is that of another request, decided on another meaning.
+func (j *judgement) restate() {
+	c := &j.kase
 	h := sha256.New()
 	for _, list := range [...][]string{c.Kinds, c.Reads, c.Writes, c.Functions, c.Classes, c.Unknown, c.Lineage} {
 		_, _ = fmt.Fprintf(h, "%d %q\n", len(list), list) // hash.Hash never returns an error
@@ -220,7 +221,7 @@ func restated(c session.Case) session.Case {
 		all.Set("bound", json.RawMessage(c.Binds))
 	}
 	c.Binds, c.Shape = string(all.Append(nil)), c.Canonical
-	return c
+	j.digest, j.restated = c.Digest(), true
 }
 
 // decided records how the request ended and makes the refusal of it.

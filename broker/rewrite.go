@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"slices"
@@ -265,6 +266,10 @@ func count(data snowflake.Object, facts *recording.ResultFacts) {
 
 // overrideParameters replaces the parameters drivers are told otherwise.
 func overrideParameters(raw json.RawMessage) (json.RawMessage, bool) {
+	if !slices.ContainsFunc(clientOverrides, func(p snowflake.Parameter) bool { return bytes.Contains(raw, []byte(p.Name)) }) &&
+		bytes.IndexByte(raw, '\\') < 0 { // no name can hide behind an escape
+		return nil, false
+	}
 	list, err := snowflake.ParseArray(raw)
 	if err != nil {
 		return json.RawMessage("[]"), true

@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -160,17 +159,14 @@ func (b *Broker) call(ctx context.Context, l *login, c upstreamCall) (*reply, er
 
 // once makes one attempt. Only the broker's own headers go upstream.
 func (b *Broker) once(ctx context.Context, up session.Upstream, c upstreamCall, began time.Time, retries int, reason string) ([]byte, int, error) {
-	q := url.Values{}
+	// Ids, numbers and status codes of the broker's own: nothing to escape.
+	target := strings.TrimRight(up.URL, "/") + c.path + "?request_guid=" + uuid.NewString()
 	if c.requestID != "" {
-		q.Set("requestId", c.requestID)
+		target += "&requestId=" + c.requestID
 	}
-	q.Set("request_guid", uuid.NewString())
 	if retries > 0 {
-		q.Set("clientStartTime", strconv.FormatInt(began.UnixMilli(), 10))
-		q.Set("retryCount", strconv.Itoa(retries))
-		q.Set("retryReason", reason)
+		target += "&clientStartTime=" + strconv.FormatInt(began.UnixMilli(), 10) + "&retryCount=" + strconv.Itoa(retries) + "&retryReason=" + reason
 	}
-	target := strings.TrimRight(up.URL, "/") + c.path + "?" + q.Encode()
 	req, err := http.NewRequestWithContext(ctx, c.method, target, bytes.NewReader(c.body))
 	if err != nil {
 		return nil, 0, fmt.Errorf("%w: %w", errNotSent, err)
@@ -178,10 +174,10 @@ func (b *Broker) once(ctx context.Context, up session.Upstream, c upstreamCall, 
 	if c.accept == "" {
 		c.accept = "application/snowflake"
 	}
-	req.Header.Set("Accept", c.accept)
-	req.Header.Set("Content-Type", snowflake.ContentType)
-	req.Header.Set("User-Agent", "jit")
-	req.Header.Set("Authorization", `Snowflake Token="`+up.Token.Reveal()+`"`)
+	values := [...]string{c.accept, snowflake.ContentType, "jit", `Snowflake Token="` + up.Token.Reveal() + `"`}
+	for i, name := range [...]string{"Accept", "Content-Type", "User-Agent", "Authorization"} {
+		req.Header[name] = values[i : i+1 : i+1]
+	}
 	resp, err := b.upstream.Do(req)
 	if err != nil {
 		return nil, 0, err
@@ -195,10 +191,14 @@ func (b *Broker) once(ctx context.Context, up session.Upstream, c upstreamCall, 
 }
 
 func readUpTo(r io.Reader, limit, expected int64) ([]byte, error) {
-	var buf bytes.Buffer
 	if expected > 0 && expected < 16<<20 {
-		buf.Grow(int(expected) + bytes.MinRead)
+		b := make([]byte, expected)
+		if _, err := io.ReadFull(r, b); err != nil { // the transport ends the body there
+			return nil, err
+		}
+		return b, nil
 	}
+	var buf bytes.Buffer
 	n, err := buf.ReadFrom(io.LimitReader(r, limit+1))
 	if err != nil {
 		return nil, err

@@ -41,7 +41,8 @@ func ParseObject(b []byte) (Object, error) {
 		return nil, malformed(0, "not UTF-8")
 	}
 	i := skipSpace(b, 0)
-	var o Object
+	// Room for the members of everyday objects, at most 16 for a start.
+	o := make(Object, 0, min(bytes.Count(b[:min(len(b), 512)], []byte{':'}), 16))
 	end, err := eachMember(b, i, 0, func(key []byte, from, to int) error {
 		name, known := keyNames[string(key)] // the lookup does not allocate
 		if !known {
@@ -55,9 +56,6 @@ func ParseObject(b []byte) (Object, error) {
 	}
 	if skipSpace(b, end) != len(b) {
 		return nil, malformed(end, "bytes after the object")
-	}
-	if o == nil {
-		o = Object{}
 	}
 	return o, nil
 }
