@@ -4,6 +4,10 @@
 #   .cache/driver    venv: Snowflake's Python driver 5.x, sqlglot
 #   .cache/fakesnow  venv: fakesnow (an upstream), Snowflake's Python driver 4.x
 #   .cache/node      Snowflake's Node driver, oidc-provider, WireMock
+#   .cache/clients   venv: SQLAlchemy, Snowpark, pandas, ADBC
+#   .cache/snow      venv: the snow command line
+#   .cache/dbt       venv: dbt
+#   .cache/jdbc      Snowflake's JDBC driver, and the agent compiled for it
 #
 # Every part is an exact version. A part that is there already costs nothing:
 # a stamp holds the digest of what it was made from. Run it any number of times.
@@ -25,6 +29,8 @@ need python3 python3
 need node nodejs
 need npm npm
 need java default-jre-headless
+need javac default-jdk-headless
+need mvn maven
 need dbus-run-session dbus-daemon
 need gnome-keyring-daemon gnome-keyring
 # PostgreSQL's programs are not on the PATH of Debian.
@@ -80,6 +86,19 @@ packages() { # packages NAME FOLDER
   retry npm --prefix "$cache/$1" ci --no-audit --no-fund --ignore-scripts --loglevel=error >/dev/null
 }
 
+jdbc() { # jdbc COORDINATES FOLDER: the driver's jar, and the agent's classes
+  local group artifact version
+  IFS=: read -r group artifact version <"$1"
+  mkdir -p "$cache/jdbc"
+  retry mvn -q -B -Dstyle.color=never org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy \
+    -Dartifact="$group:$artifact:$version" -DoutputDirectory="$cache/jdbc" -Dmdep.stripVersion=true >&2
+  javac -cp "$cache/jdbc/$artifact.jar" -d "$cache/jdbc" "$2/Agent.java"
+}
+
 part driver .ci/requirements-driver.txt -- venv driver .ci/requirements-driver.txt
 part fakesnow .ci/requirements-fakesnow.txt -- venv fakesnow .ci/requirements-fakesnow.txt
 part node cmd/jit/testdata/node/package.json cmd/jit/testdata/node/package-lock.json -- packages node cmd/jit/testdata/node
+part clients .ci/requirements-clients.txt -- venv clients .ci/requirements-clients.txt
+part snow .ci/requirements-snow.txt -- venv snow .ci/requirements-snow.txt
+part dbt .ci/requirements-dbt.txt -- venv dbt .ci/requirements-dbt.txt
+part jdbc .ci/jdbc.txt cmd/jit/testdata/agents/java/Agent.java -- jdbc .ci/jdbc.txt cmd/jit/testdata/agents/java

@@ -9,6 +9,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Properties;
+import net.snowflake.client.api.driver.SnowflakeDriver;
 // The driver's jar carries Jackson; the agent reads and writes JSON with it.
 import net.snowflake.client.jdbc.internal.fasterxml.jackson.databind.JsonNode;
 import net.snowflake.client.jdbc.internal.fasterxml.jackson.databind.ObjectMapper;
@@ -30,6 +31,7 @@ public final class Agent {
     Properties wanted = new Properties();
     wanted.put("JDBC_QUERY_RESULT_FORMAT", args[0]);
     JsonNode steps = JSON.readTree(new File(args[1]));
+    System.out.println(JSON.writeValueAsString(JSON.createObjectNode().put("about", about())));
     Connection connection = null;
     for (int i = 0; i < steps.size(); i++) {
       JsonNode step = steps.get(i);
@@ -55,6 +57,10 @@ public final class Agent {
       connection.close();
     }
     System.exit(0); // the driver leaves threads behind
+  }
+
+  private static String about() {
+    return "snowflake-jdbc " + SnowflakeDriver.class.getPackage().getImplementationVersion();
   }
 
   private static void query(Connection connection, JsonNode step, ObjectNode line) throws SQLException {

@@ -1,21 +1,24 @@
 """Clients built on Snowflake's Python and Go drivers, for the end-to-end suite:
-SQLAlchemy, Snowpark, pandas, ADBC and the snow command line, none of which knows
-of jit.
+SQLAlchemy, Snowpark, pandas, ADBC, the snow command line and dbt, none of which
+knows of jit.
 
 Each connects as its documentation says, by the connection named "default", and
 runs the steps it is given, one JSON line of outcome each. Steps and lines are
-those of goagent.
+those of goagent; a first line says which versions are at work.
 
 Usage: clients.py CLIENT STEPS.json
 """
 
 import datetime
 import decimal
+import importlib.metadata
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
 
@@ -50,6 +53,8 @@ def connection():
 
 
 class SQLAlchemy:
+    packages = ["sqlalchemy", "snowflake-sqlalchemy", "snowflake-connector-python"]
+
     def __init__(self):
         import sqlalchemy
         from snowflake.sqlalchemy import URL
@@ -75,6 +80,8 @@ class SQLAlchemy:
 
 
 class Snowpark:
+    packages = ["snowflake-snowpark-python", "snowflake-connector-python"]
+
     def __init__(self):
         from snowflake.snowpark import Session
         from snowflake.snowpark.exceptions import SnowparkSQLException
@@ -96,6 +103,8 @@ class Snowpark:
 
 
 class Pandas:
+    packages = ["pandas", "pyarrow", "snowflake-connector-python"]
+
     def __init__(self):
         import snowflake.connector
 
@@ -119,6 +128,8 @@ class Pandas:
 
 
 class ADBC:
+    packages = ["adbc-driver-snowflake", "adbc-driver-manager", "pyarrow"]
+
     def __init__(self):
         import adbc_driver_manager
         import adbc_driver_snowflake.dbapi
@@ -161,6 +172,8 @@ class ADBC:
 class Snow:
     """The snow command: one process per statement."""
 
+    packages = ["snowflake-cli", "snowflake-connector-python"]
+
     def query(self, step):
         snow = os.path.join(os.path.dirname(sys.executable), "snow")
         done = subprocess.run([snow, "sql", "--format", "json", "-q", step["sql"]], capture_output=True, text=True)
@@ -177,6 +190,46 @@ class Snow:
         pass
 
 
+class Dbt:
+    """dbt's own runner on a copy of the project beside this file. A SELECT is
+    shown; the step "build" builds the project, one row per node."""
+
+    packages = ["dbt-core", "dbt-snowflake", "snowflake-connector-python"]
+
+    def __init__(self):
+        from dbt.cli.main import dbtRunner
+
+        self.dir = tempfile.mkdtemp()
+        project = os.path.join(self.dir, "project")
+        shutil.copytree(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "dbt"), project)
+        self.options = ["--project-dir", project, "--quiet"]
+        if "DBT_PROFILES_DIR" not in os.environ:
+            c = connection()
+            output = {k: c[k] for k in ("account", "user", "password", "host", "protocol", "database", "schema", "warehouse")}
+            output |= {"type": "snowflake", "port": int(c["port"]), "threads": 4}
+            with open(os.path.join(self.dir, "profiles.yml"), "w") as f:
+                json.dump({"shop": {"target": "dev", "outputs": {"dev": output}}}, f)  # JSON is YAML
+            self.options += ["--profiles-dir", self.dir]
+        self.runner = dbtRunner()
+
+    def query(self, step):
+        build = step["sql"] == "build"
+        command = ["build"] if build else ["show", "--limit", "-1", "--inline", step["sql"]]
+        done = self.runner.invoke(["--no-send-anonymous-usage-stats", *command, *self.options])
+        results = done.result.results if done.result else []
+        if not done.success:
+            said = str(done.exception or " ".join(r.message or "" for r in results))
+            found = re.search(r"\b(\d{6}) \((\w{5})\)", said)
+            raise Refused(*(found.groups() if found else ("", "")), said)
+        if build:
+            return [], [[r.node.name, str(r.status)] for r in results]
+        table = results[0].agate_table
+        return [{"name": n, "type": type(t).__name__} for n, t in zip(table.column_names, table.column_types)], [list(r) for r in table.rows]
+
+    def close(self):
+        shutil.rmtree(self.dir)
+
+
 def is_query(step):
     return step["sql"].lower().startswith("select")
 
@@ -187,7 +240,9 @@ def sqlstate_in(message):
 
 
 def main():
-    client = {"sqlalchemy": SQLAlchemy, "snowpark": Snowpark, "pandas": Pandas, "adbc": ADBC, "snow": Snow}[sys.argv[1]]()
+    kind = {"sqlalchemy": SQLAlchemy, "snowpark": Snowpark, "pandas": Pandas, "adbc": ADBC, "snow": Snow, "dbt": Dbt}[sys.argv[1]]
+    print(json.dumps({"about": ", ".join(f"{p} {importlib.metadata.version(p)}" for p in kind.packages)}), flush=True)
+    client = kind()
     with open(sys.argv[2]) as f:
         steps = json.load(f)
     for i, step in enumerate(steps):
