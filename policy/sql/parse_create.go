@@ -188,6 +188,9 @@ func (p *parser) createBody(c *commandStmt, t *objectType) bool {
 	case p.is(wBegin) || p.is(wDeclare):
 		c.body = append(c.body, p.block())
 		return true
+	case p.isString(0) && t.words == "EXTERNAL FUNCTION": // the service it sends its arguments to
+		c.targets = append(c.targets, objectRef{kind: ObjectLocation, text: p.stringValue()})
+		return false
 	case p.isString(0):
 		p.at++ // code in a string: the rule says that it is not read
 		return false
@@ -201,6 +204,9 @@ func (p *parser) alterRest(c *commandStmt, t *objectType) {
 		case p.isText("SWAP", "WITH"):
 			p.at += 2
 			p.target(c, t.object)
+		case t.object == ObjectDatabase && (p.isText("ENABLE", "REPLICATION") || p.isText("ENABLE", "FAILOVER")):
+			p.at += 2
+			p.otherAccounts(c)
 		case p.isText("RENAME", "TO"):
 			p.at += 2
 			p.target(c, t.object)
@@ -217,5 +223,19 @@ func (p *parser) alterRest(c *commandStmt, t *objectType) {
 		default:
 			p.rest(c)
 		}
+	}
+}
+
+// otherAccounts reads TO ACCOUNTS a, b: whoever they are, they get the data, as
+// by a share.
+func (p *parser) otherAccounts(c *commandStmt) {
+	c.rule.kind += "_REPLICATION"
+	if !p.textWord("TO", "ACCOUNTS") {
+		c.stuck = "which accounts it is replicated to is not understood"
+		return
+	}
+	p.target(c, ObjectShare)
+	for p.op(',') {
+		p.target(c, ObjectShare)
 	}
 }

@@ -98,7 +98,7 @@ var objectTypes = []objectType{
 	{words: "ORGANIZATION PROFILE", object: ObjectOther, category: CategoryCredential},
 	{words: "RESOURCE MONITOR", object: ObjectOther, category: CategoryDefine},
 	{words: "APPLICATION", object: ObjectOther, category: CategoryDefine, code: true},
-	{words: "APPLICATION PACKAGE", object: ObjectOther, category: CategoryDefine, code: true},
+	{words: "APPLICATION PACKAGE", object: ObjectShare, category: CategoryDefine, code: true},
 	{words: "COMPUTE POOL", object: ObjectOther, category: CategoryDefine},
 	{words: "SERVICE", object: ObjectOther, category: CategoryDefine, code: true},
 	{words: "JOB SERVICE", object: ObjectOther, category: CategoryDefine, code: true},
