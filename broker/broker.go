@@ -46,6 +46,10 @@ type Rules interface {
 	// DetectColumn looks at the values themselves: the mask of the class a sample
 	// of one column belongs to, the classes in clear left alone.
 	DetectColumn(sample []string, clear ...string) (policy.ColumnMask, bool)
+	// HideText and HideValue are a statement and a bound value as they may be
+	// recorded: values of classes that can be recognised are left out.
+	HideText(text string) string
+	HideValue(value string) string
 }
 
 // Config is what a Broker needs. Session, LeaseDigest, Upstreams, Desk, Policy

@@ -27,9 +27,8 @@ type judgement struct {
 	input    policy.Input // of ruling
 	ruling   policy.Ruling
 	kase     session.Case
-	digest   string // of kase
-	cancels  bool   // it only stops statements of its own connection
-	restated bool   // kase tells what the text means, not the text alone
+	cancels  bool // it only stops statements of its own connection
+	restated bool // kase tells what the text means, not the text alone
 	// variables is what the text can read and does not say: see variables.
 	variables variables
 }
@@ -67,7 +66,6 @@ func (b *Broker) judge(ctx context.Context, l *login, s *statement) (*judgement,
 		}
 	}
 	j.kase = b.caseOf(s, j)
-	j.digest = j.kase.Digest()
 	return j, nil
 }
 
@@ -123,14 +121,11 @@ func (b *Broker) caseOf(s *statement, j *judgement) session.Case {
 		Classes: j.ruling.Classes, Role: j.place.role, Warehouse: j.place.warehouse, Database: j.place.database,
 		Schema: j.place.schema, Policy: b.cfg.Policy.Digest(),
 	}
-	held := j.ruling.Verdict == policy.Hold // shape and lineage are for reviewers
-	if held {
-		shape, err := sql.Shape(c.Canonical)
-		if err != nil || shape == "" {
-			shape = c.Canonical // nothing but the text itself has this shape
-		}
-		c.Shape = shape
+	shape, err := sql.Shape(c.Canonical)
+	if err != nil || shape == "" {
+		shape = c.Canonical // nothing but the text itself has this shape
 	}
+	c.Shape = shape
 	for i := range j.analysis.Statements {
 		st := &j.analysis.Statements[i]
 		c.Kinds = append(c.Kinds, string(st.Kind))
@@ -143,9 +138,6 @@ func (b *Broker) caseOf(s *statement, j *judgement) session.Case {
 			c.Unknown = appendNew(c.Unknown, u.Text)
 		}
 		for _, o := range st.Outputs {
-			if !held {
-				break
-			}
 			c.Lineage = append(c.Lineage, o.Name+" ← "+strings.Join(labelNames(o.Labels), ", "))
 		}
 	}
@@ -222,9 +214,12 @@ func labelNames(l sql.Labels) []string {
 // happens to the statement.
 func (b *Broker) recordStatement(ctx context.Context, l *login, s *statement, j *judgement) *refusal {
 	facts := &recording.StatementFacts{
-		Text: j.kase.Canonical, Digest: j.digest, Kinds: j.kase.Kinds, Reads: j.kase.Reads, Writes: j.kase.Writes,
-		Functions: j.kase.Functions, Unknown: j.kase.Unknown, Verdict: j.ruling.Verdict.String(), Rule: j.ruling.Rule,
+		Text: b.cfg.Policy.HideText(j.kase.Canonical), Digest: j.kase.Digest(), Kinds: j.kase.Kinds, Reads: j.kase.Reads, Writes: j.kase.Writes,
+		Functions: j.kase.Functions, Verdict: j.ruling.Verdict.String(), Rule: j.ruling.Rule,
 		Reason: j.ruling.Reason, DryRun: b.dryRun(l, j),
+	}
+	for _, text := range j.kase.Unknown {
+		facts.Unknown = append(facts.Unknown, b.cfg.Policy.HideText(text))
 	}
 	for i := range j.analysis.Statements {
 		st := &j.analysis.Statements[i]
@@ -250,7 +245,7 @@ func (b *Broker) recordStatement(ctx context.Context, l *login, s *statement, j 
 // received.
 func (b *Broker) recordRefusedText(ctx context.Context, l *login, s *statement, ref *refusal) *refusal {
 	return b.recordFacts(ctx, l, s, nil, &recording.StatementFacts{
-		Text: s.req.SQL, Kinds: []string{string(sql.KindUnknown)}, Verdict: policy.Deny.String(), Rule: ref.code, Reason: ref.why})
+		Text: b.cfg.Policy.HideText(s.req.SQL), Kinds: []string{string(sql.KindUnknown)}, Verdict: policy.Deny.String(), Rule: ref.code, Reason: ref.why})
 }
 
 func (b *Broker) recordFacts(ctx context.Context, l *login, s *statement, j *judgement, facts *recording.StatementFacts) *refusal {
@@ -258,7 +253,7 @@ func (b *Broker) recordFacts(ctx context.Context, l *login, s *statement, j *jud
 	facts.Driver = l.driver.name
 	facts.Upstream = l.upstreamSession().ID
 	if bound := boundValues(s, j); bound != "" {
-		facts.Binds = json.RawMessage(bound)
+		facts.Binds = hideStrings(bound, b.cfg.Policy.HideValue)
 	}
 	return b.record(ctx, recording.Event{Kind: recording.KindStatement, Statement: s.id, SQL: facts})
 }

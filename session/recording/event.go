@@ -85,7 +85,9 @@ type LoginFacts struct {
 	Why      string `json:"why,omitempty"`
 }
 
-// StatementFacts is what the broker understood and ruled.
+// StatementFacts is what the broker understood and ruled. In Text, Binds and
+// Unknown, values that the policy recognises as a person's are ‹redacted:class›;
+// Digest is that of what ran.
 type StatementFacts struct {
 	Text       string          `json:"text"` // canonical; if it could not be lexed, the received text
 	Digest     string          `json:"digest"`
