@@ -243,6 +243,11 @@ func (s *Store) testConnection(ctx context.Context, w Caller, name string) (Conn
 	if err != nil {
 		return ConnectionTest{}, err
 	}
+	return s.tryLogin(ctx, conn, cred)
+}
+
+// tryLogin logs in and out with a connection's defaults.
+func (s *Store) tryLogin(ctx context.Context, conn Connection, cred credential.Credential) (ConnectionTest, error) {
 	cs, err := credential.Login(ctx, s.hc, conn.URL, credential.Params{
 		Account: conn.Account, User: conn.User, Role: conn.Role, Warehouse: conn.Warehouse, Database: conn.Database, Schema: conn.Schema,
 		SessionParameters: map[string]string{"QUERY_TAG": `{"jit_connection_test":true}`},

@@ -368,6 +368,7 @@ type personSide interface {
 	AddConnection(ctx context.Context, conn Connection, nc NewCredential, replace bool) (Connection, error)
 	RemoveConnection(ctx context.Context, name string) error
 	TestConnection(ctx context.Context, name string) (ConnectionTest, error)
+	RotateConnection(ctx context.Context, name string, nc NewCredential) (ConnectionTest, error)
 	Search(ctx context.Context, q Search) (Found, error)
 	PushPolicy(ctx context.Context, data []byte) (string, error)
 	DryRunPolicy(ctx context.Context, data []byte) (string, error)

@@ -48,6 +48,7 @@ func (s *Server) routes() http.Handler {
 	s.sessionRoutes()
 	s.recordingRoutes(mux)
 	s.adminRoutes()
+	s.rotateRoute()
 	s.searchRoutes()
 	s.webhookRoutes()
 	mux.HandleFunc("GET /v1/events", s.streamEvents)
