@@ -27,8 +27,9 @@ type judgement struct {
 	input    policy.Input // of ruling
 	ruling   policy.Ruling
 	kase     session.Case
-	cancels  bool // it only stops statements of its own connection
-	restated bool // kase tells what the text means, not the text alone
+	digest   string // of kase
+	cancels  bool   // it only stops statements of its own connection
+	restated bool   // kase tells what the text means, not the text alone
 	// variables is what the text can read and does not say: see variables.
 	variables variables
 }
@@ -66,6 +67,7 @@ func (b *Broker) judge(ctx context.Context, l *login, s *statement) (*judgement,
 		}
 	}
 	j.kase = b.caseOf(s, j)
+	j.digest = j.kase.Digest()
 	return j, nil
 }
 
@@ -121,11 +123,14 @@ func (b *Broker) caseOf(s *statement, j *judgement) session.Case {
 		Classes: j.ruling.Classes, Role: j.place.role, Warehouse: j.place.warehouse, Database: j.place.database,
 		Schema: j.place.schema, Policy: b.cfg.Policy.Digest(),
 	}
-	shape, err := sql.Shape(c.Canonical)
-	if err != nil || shape == "" {
-		shape = c.Canonical // nothing but the text itself has this shape
+	held := j.ruling.Verdict == policy.Hold // shape and lineage are for reviewers
+	if held {
+		shape, err := sql.Shape(c.Canonical)
+		if err != nil || shape == "" {
+			shape = c.Canonical // nothing but the text itself has this shape
+		}
+		c.Shape = shape
 	}
-	c.Shape = shape
 	for i := range j.analysis.Statements {
 		st := &j.analysis.Statements[i]
 		c.Kinds = append(c.Kinds, string(st.Kind))
@@ -138,6 +143,9 @@ func (b *Broker) caseOf(s *statement, j *judgement) session.Case {
 			c.Unknown = appendNew(c.Unknown, u.Text)
 		}
 		for _, o := range st.Outputs {
+			if !held {
+				break
+			}
 			c.Lineage = append(c.Lineage, o.Name+" ← "+strings.Join(labelNames(o.Labels), ", "))
 		}
 	}
@@ -214,7 +222,7 @@ func labelNames(l sql.Labels) []string {
 // happens to the statement.
 func (b *Broker) recordStatement(ctx context.Context, l *login, s *statement, j *judgement) *refusal {
 	facts := &recording.StatementFacts{
-		Text: b.cfg.Policy.HideText(j.kase.Canonical), Digest: j.kase.Digest(), Kinds: j.kase.Kinds, Reads: j.kase.Reads, Writes: j.kase.Writes,
+		Text: b.cfg.Policy.HideText(j.kase.Canonical), Digest: j.digest, Kinds: j.kase.Kinds, Reads: j.kase.Reads, Writes: j.kase.Writes,
 		Functions: j.kase.Functions, Verdict: j.ruling.Verdict.String(), Rule: j.ruling.Rule,
 		Reason: j.ruling.Reason, DryRun: b.dryRun(l, j),
 	}
