@@ -86,6 +86,12 @@ var attacks = []string{
 	`SELECT (SELECT t.email FROM information_schema.tables t LIMIT 1) FROM c t`,
 	`SELECT (SELECT c.email FROM other.c LIMIT 1) FROM c`,
 
+	// merged columns
+	`SELECT $6 FROM o JOIN c USING (id)`,
+	`SELECT $7 FROM o JOIN c USING (id)`,
+	`SELECT $6 FROM o NATURAL JOIN c`,
+	`SELECT 'b' AS x FROM c AS b, o NATURAL JOIN c AS t1`,
+
 	// stars
 	`SELECT * FROM c`,
 	`SELECT c.* EXCLUDE id FROM c`,

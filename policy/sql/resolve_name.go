@@ -243,7 +243,8 @@ func (x *relation) answersTo(q []ident) bool {
 // positional resolves $n or t.$n: the n-th column of what is in FROM.
 //
 // Without a qualifier and with several relations both the n-th column of all
-// and the n-th of each count.
+// and the n-th of each count. Where a USING or NATURAL join made one column of
+// two, nobody says how they are counted: it may be any column.
 func (r *resolver) positional(p *positional, sc *scope) column {
 	c := r.anyPositional(p, sc)
 	r.touch(c.labels)
@@ -261,6 +262,12 @@ func (r *resolver) anyPositional(p *positional, sc *scope) column {
 		}
 		if len(s.relations) > 1 {
 			for _, x := range s.relations {
+				if x.hidden != nil {
+					for _, y := range s.relations {
+						c = column{labels: r.union(c.labels, r.all(result{columns: y.columns, open: y.open, rest: y.rest}))}
+					}
+					break
+				}
 				if p.n >= 1 && p.n <= len(x.columns) {
 					c = column{labels: r.union(c.labels, x.columns[p.n-1].labels)}
 				}

@@ -321,6 +321,9 @@ func (r *resolver) joinChain(t *joinChain, sc *scope) {
 			r.mergeColumn(sc, start, middle, u.name, s.outer)
 		}
 		if s.natural {
+			if start > 0 { // an engine could take those before a comma for a part of the left side
+				r.doubt("which columns a natural join behind a comma compares")
+			}
 			r.naturalJoin(sc, start, middle, s.outer)
 		}
 		for _, e := range s.on {
