@@ -32,7 +32,7 @@ Only administrators add, test and remove connections.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newConnectionAddCommand(a), newConnectionListCommand(a), newConnectionTestCommand(a), newConnectionRemoveCommand(a))
+	c.AddCommand(newConnectionAddCommand(a), newConnectionListCommand(a), newConnectionTestCommand(a), newConnectionRotateCommand(a), newConnectionRemoveCommand(a))
 	return c
 }
 
@@ -77,12 +77,7 @@ pair is best: PKCS#8 in PEM, encrypted or not.`,
 	f.StringVar(&o.Warehouse, "warehouse", "", "default warehouse")
 	f.StringVar(&o.Database, "database", "", "default database")
 	f.StringVar(&o.Schema, "schema", "", "default schema")
-	f.StringVar(&o.KeyFile, "private-key-file", "", "private key of the user, PKCS#8 in PEM")
-	f.StringVar(&o.PassphraseFile, "passphrase-file", "", "passphrase of an encrypted private key")
-	f.StringVar(&o.PasswordFile, "password-file", "", "file with the user's password")
-	f.BoolVar(&o.PasswordStdin, "password-stdin", false, "read the user's password from standard input")
-	f.StringVar(&o.TokenFile, "token-file", "", "file with a programmatic access token of the user")
-	f.StringVar(&o.OAuthFile, "oauth-token-file", "", "file with an OAuth access token")
+	o.credentialFlags(c)
 	f.BoolVar(&o.Replace, "replace", false, "take the place of a connection of the same name")
 	return c
 }
@@ -92,6 +87,21 @@ func (o connectionOptions) check() error {
 	if o.Account == "" || o.Connection.Role == "" {
 		return usagef("--account and --role are needed")
 	}
+	return o.oneCredential()
+}
+
+// credentialFlags are the flags that say where the credential is.
+func (o *connectionOptions) credentialFlags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&o.KeyFile, "private-key-file", "", "private key of the user, PKCS#8 in PEM")
+	f.StringVar(&o.PassphraseFile, "passphrase-file", "", "passphrase of an encrypted private key")
+	f.StringVar(&o.PasswordFile, "password-file", "", "file with the user's password")
+	f.BoolVar(&o.PasswordStdin, "password-stdin", false, "read the user's password from standard input")
+	f.StringVar(&o.TokenFile, "token-file", "", "file with a programmatic access token of the user")
+	f.StringVar(&o.OAuthFile, "oauth-token-file", "", "file with an OAuth access token")
+}
+
+func (o connectionOptions) oneCredential() error {
 	sources := 0
 	for _, given := range []bool{o.KeyFile != "", o.PasswordFile != "", o.PasswordStdin, o.TokenFile != "", o.OAuthFile != ""} {
 		if given {
