@@ -2,60 +2,49 @@ package broker
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
+	"github.com/klauspost/compress/gzip"
+
+	"github.com/jit-access/jit/session/recording"
 )
 
-// The small-query goal is a ratio: the broker's path (decode, analyse, rule,
-// record, forward, mask) against a reverse proxy that buffers request bodies
-// and does nothing. The upstream is the scripted one, the recording in memory.
+// The goals of the data path are ratios: the broker against a proxy that does
+// the same transport and nothing else. Both answer in turns of the same length,
+// from one upstream, so that what else the machine does meets both alike; the
+// recording is in memory and keeps nothing.
 
-func benchmarkClients(b *testing.B, target string, header http.Header, clients int) {
-	transport := &http.Transport{MaxIdleConnsPerHost: clients}
-	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport}
-	body := queryBody("select ID, EMAIL, SSN from customers")
-	b.SetParallelism(clients)
-	b.ReportAllocs()
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			req, err := http.NewRequest("POST", target+"/queries/v1/query-request?requestId="+uuid.NewString(), bytes.NewReader(body))
-			if err != nil {
-				b.Error(err)
-				return
-			}
-			req.Header = header.Clone()
-			resp, err := client.Do(req)
-			if err != nil {
-				b.Error(err)
-				return
-			}
-			if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != 200 {
-				b.Errorf("status %d, %v", resp.StatusCode, err)
-			}
-			_ = resp.Body.Close()
-		}
+// benchRig is a broker and a reverse proxy that buffers request bodies, in front
+// of an upstream that answers one thing.
+func benchRig(b *testing.B, answer http.HandlerFunc, proxied func(*http.Response) error) (r *rig, proxy string) {
+	r = newRig(b, func(c *Config) {
+		c.Logger = slog.New(slog.DiscardHandler)
+		c.Record = func(context.Context, recording.Event) (int64, error) { return 1, nil }
 	})
-}
-
-func BenchmarkSmallQuery(b *testing.B) {
-	r := newRig(b, func(c *Config) { c.Logger = slog.New(slog.DiscardHandler) })
-	tk := r.login()
-	b.Run("broker", func(b *testing.B) {
-		benchmarkClients(b, r.url, http.Header{"Authorization": {`Snowflake Token="` + tk.token + `"`}}, 8)
-	})
-	target, err := url.Parse(r.up.URL)
+	up := httptest.NewServer(answer)
+	b.Cleanup(up.Close)
+	r.account.url = up.URL
+	target, err := url.Parse(up.URL)
 	if err != nil {
 		b.Fatal(err)
 	}
-	proxy := &httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(target) }}
+	transport := newTransport()
+	b.Cleanup(transport.CloseIdleConnections)
+	back := &httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(target) }, Transport: transport, ModifyResponse: proxied}
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		body, err := io.ReadAll(q.Body)
 		if err != nil {
@@ -63,8 +52,166 @@ func BenchmarkSmallQuery(b *testing.B) {
 			return
 		}
 		q.Body, q.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-		proxy.ServeHTTP(w, q)
+		back.ServeHTTP(w, q)
 	}))
-	defer front.Close()
-	b.Run("reverse proxy", func(b *testing.B) { benchmarkClients(b, front.URL, http.Header{}, 8) })
+	b.Cleanup(front.Close)
+	return r, front.URL
+}
+
+// turn has clients send each requests after the other and appends how long each
+// took.
+func turn(b *testing.B, client *http.Client, clients, each int, took []time.Duration, request func(c int) *http.Request) []time.Duration {
+	var mu sync.Mutex
+	var work sync.WaitGroup
+	for c := range clients {
+		work.Go(func() {
+			own := make([]time.Duration, 0, each)
+			for range each {
+				began := time.Now()
+				resp, err := client.Do(request(c))
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				body, err := io.ReadAll(resp.Body)
+				_ = resp.Body.Close()
+				if err != nil || resp.StatusCode != http.StatusOK || bytes.Contains(body, []byte(`"success":false`)) {
+					b.Errorf("status %d, %v: %.300s", resp.StatusCode, err, body)
+					return
+				}
+				own = append(own, time.Since(began))
+			}
+			mu.Lock()
+			took = append(took, own...)
+			mu.Unlock()
+		})
+	}
+	work.Wait()
+	return took
+}
+
+func median(d []time.Duration) time.Duration {
+	slices.Sort(d)
+	return d[len(d)/2]
+}
+
+// BenchmarkSmallQuery is the query path: decode, analyse, rule, record, forward,
+// mask. "x-proxy" is its median latency in those of the proxy.
+func BenchmarkSmallQuery(b *testing.B) {
+	for _, clients := range []int{1, 64, 512} {
+		b.Run("clients="+strconv.Itoa(clients), func(b *testing.B) {
+			r, proxy := benchRig(b, func(w http.ResponseWriter, q *http.Request) {
+				_, _ = io.Copy(io.Discard, q.Body)
+				w.Header().Set("Content-Type", "application/json")
+				_, _ = io.WriteString(w, customers)
+			}, nil)
+			var logins []tokens
+			for range 8 { // a connection runs at most a few hundred statements at once
+				logins = append(logins, r.login())
+			}
+			transport := &http.Transport{MaxIdleConnsPerHost: clients}
+			defer transport.CloseIdleConnections()
+			client := &http.Client{Transport: transport}
+			body := queryBody("select ID, EMAIL, SSN from customers")
+			request := func(base string) func(c int) *http.Request {
+				return func(c int) *http.Request {
+					q, err := http.NewRequest("POST", base+"/queries/v1/query-request?requestId="+uuid.NewString(), bytes.NewReader(body))
+					if err != nil {
+						panic(err) // of constants
+					}
+					q.Header.Set("Authorization", `Snowflake Token="`+logins[c%len(logins)].token+`"`)
+					return q
+				}
+			}
+			const each = 8
+			var ours, theirs []time.Duration
+			turn(b, client, clients, 2, nil, request(r.url)) // connections
+			turn(b, client, clients, 2, nil, request(proxy))
+			for b.Loop() {
+				ours = turn(b, client, clients, each, ours, request(r.url))
+				theirs = turn(b, client, clients, each, theirs, request(proxy))
+			}
+			if b.Failed() {
+				return
+			}
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(float64(median(ours).Microseconds()), "p50-us")
+			b.ReportMetric(float64(median(theirs).Microseconds()), "proxy-p50-us")
+			b.ReportMetric(float64(median(ours))/float64(median(theirs)), "x-proxy")
+		})
+	}
+}
+
+// BenchmarkChunk is the chunk path: fetch, gunzip, mask, send. "x-proxy" is its
+// median time in those of a proxy that fetches, gunzips with klauspost/compress
+// and sends.
+func BenchmarkChunk(b *testing.B) {
+	var plain bytes.Buffer
+	const rows = 50000
+	for i := range rows {
+		if i > 0 {
+			plain.WriteByte(',')
+		}
+		fmt.Fprintf(&plain, `["%d","user%d@example.com","%09d"]`, i, i, i)
+	}
+	packed := gz(plain.Bytes())
+	var up string
+	r, proxy := benchRig(b, func(w http.ResponseWriter, q *http.Request) {
+		if q.Method == http.MethodGet {
+			w.Header().Set("Content-Encoding", "gzip")
+			_, _ = w.Write(packed)
+			return
+		}
+		chunk := fmt.Sprintf(`"queryResultFormat":"json","chunks":[{"url":"%s/chunk","rowCount":%d,"uncompressedSize":%d,"compressedSize":%d}]`, up, rows, plain.Len(), len(packed))
+		_, _ = io.WriteString(w, strings.Replace(customers, `"queryResultFormat":"json"`, chunk, 1))
+	}, func(resp *http.Response) error {
+		z, err := gzip.NewReader(resp.Body)
+		if err != nil {
+			return err
+		}
+		resp.Header.Del("Content-Encoding")
+		resp.Header.Del("Content-Length")
+		resp.ContentLength = -1
+		resp.Body = struct {
+			io.Reader
+			io.Closer
+		}{z, resp.Body}
+		return nil
+	})
+	up = r.account.url
+	a := r.query(r.login(), "", "select ID, EMAIL, SSN from customers")
+	d := a.data(b)
+	list, ok := d["chunks"].([]any)
+	if !ok || len(list) != 1 {
+		b.Fatal(a.Raw)
+	}
+	get := func(address string, headers map[string]any) func(int) *http.Request {
+		return func(int) *http.Request {
+			q, err := http.NewRequest("GET", address, nil)
+			if err != nil {
+				panic(err) // of constants
+			}
+			q.Header.Set("Accept-Encoding", "identity")
+			for k, v := range headers {
+				q.Header.Set(k, v.(string))
+			}
+			return q
+		}
+	}
+	ownChunk := get(list[0].(map[string]any)["url"].(string), d["chunkHeaders"].(map[string]any))
+	theirChunk := get(proxy+"/chunk", map[string]any{"Accept-Encoding": "gzip"})
+	client := &http.Client{Transport: &http.Transport{DisableCompression: true}}
+	defer client.CloseIdleConnections()
+	var ours, theirs []time.Duration
+	for b.Loop() {
+		ours = turn(b, client, 1, 2, ours, ownChunk)
+		theirs = turn(b, client, 1, 2, theirs, theirChunk)
+	}
+	if b.Failed() {
+		return
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(float64(plain.Len())/1e6/median(ours).Seconds(), "MB/s")
+	b.ReportMetric(float64(plain.Len())/1e6/median(theirs).Seconds(), "proxy-MB/s")
+	b.ReportMetric(float64(median(ours))/float64(median(theirs)), "x-proxy")
 }

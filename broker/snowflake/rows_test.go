@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 )
 
 func stars(dst, _ []byte) []byte { return append(dst, "***"...) }
@@ -144,38 +145,42 @@ func benchmarkRows() (plan []Rewrite, in []byte) {
 	return plan, []byte(b.String())
 }
 
+// BenchmarkMaskStream masks rows, and has encoding/json decode them, replaces the
+// same cells and encodes them, in turn: what else the machine does meets both.
+// "x-json" is how many times faster the first is.
 func BenchmarkMaskStream(b *testing.B) {
 	plan, in := benchmarkRows()
 	b.SetBytes(int64(len(in)))
-	b.ReportAllocs()
+	var ours, theirs time.Duration
 	for b.Loop() {
+		began := time.Now()
 		if _, err := NewRowMasker(plan).MaskStream(io.Discard, bytes.NewReader(in)); err != nil {
 			b.Fatal(err)
 		}
+		ours += time.Since(began)
+		b.StopTimer()
+		began = time.Now()
+		if err := decodeMaskEncode(plan, in); err != nil {
+			b.Fatal(err)
+		}
+		theirs += time.Since(began)
+		b.StartTimer()
 	}
+	b.ReportMetric(float64(theirs)/float64(ours), "x-json")
 }
 
-// BenchmarkDecodeMaskEncode is the baseline: encoding/json decodes the rows,
-// the cells are replaced, encoding/json encodes them.
-func BenchmarkDecodeMaskEncode(b *testing.B) {
-	plan, in := benchmarkRows()
-	b.SetBytes(int64(len(in)))
-	b.ReportAllocs()
-	for b.Loop() {
-		var rows [][]*string
-		if err := json.Unmarshal(append(append([]byte{'['}, in...), ']'), &rows); err != nil {
-			b.Fatal(err)
-		}
-		for _, row := range rows {
-			for c := range row {
-				if row[c] != nil && plan[c].Text != nil {
-					s := string(plan[c].Text(nil, []byte(*row[c])))
-					row[c] = &s
-				}
+func decodeMaskEncode(plan []Rewrite, in []byte) error {
+	var rows [][]*string
+	if err := json.Unmarshal(append(append([]byte{'['}, in...), ']'), &rows); err != nil {
+		return err
+	}
+	for _, row := range rows {
+		for c := range row {
+			if row[c] != nil && plan[c].Text != nil {
+				s := string(plan[c].Text(nil, []byte(*row[c])))
+				row[c] = &s
 			}
 		}
-		if err := json.NewEncoder(io.Discard).Encode(rows); err != nil {
-			b.Fatal(err)
-		}
 	}
+	return json.NewEncoder(io.Discard).Encode(rows)
 }
