@@ -58,3 +58,10 @@ func FuzzHideText(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkHideText(b *testing.B) {
+	text := "SELECT o.id, c.name, sum(o.amount) AS total FROM orders o JOIN customers c ON c.id = o.customer_id WHERE o.status = 'open' AND c.email = 'ana@example.com' GROUP BY 1, 2 LIMIT 100"
+	for b.Loop() {
+		Default().HideText(text)
+	}
+}
