@@ -23,7 +23,11 @@
 //  5. A broker token works for its one session and for broker calls only. Only
 //     its digest is kept.
 //  6. What a caller may not see is "not found", as if it did not exist.
-//  7. No internal error text crosses the API: errors come from one table
+//  7. The index of statements (search.go) holds only what the witness cosigned.
+//     It finds everybody's statements for auditors, and for others their own.
+//  8. A webhook message commits with the event it tells of, carries no statement
+//     text, and goes to public addresses only.
+//  9. No internal error text crosses the API: errors come from one table
 //     (problem.go), and anything not in it is "internal".
 //
 // The protocol is REST with JSON, described by the OpenAPI 3.1 document that
