@@ -30,11 +30,11 @@ import (
 //     listen for a while looks by itself when it can again.
 
 const (
-	eventChannel = "jit_events"
-	idleLimit    = 30 * time.Second
-	pgTimeout    = 10 * time.Second // of connecting, and of one sign of life
-	relistenMin  = 100 * time.Millisecond
-	relistenMax  = 2 * time.Second
+	eventChannel  = "jit_events"
+	idleLimit     = 30 * time.Second
+	pgTimeout     = 10 * time.Second // of connecting, and of one sign of life
+	relistenFirst = 100 * time.Millisecond
+	relistenLast  = 2 * time.Second
 
 	// Keys of advisory locks, "jit" and a number.
 	lockSchema  = 0x6a697401
@@ -132,10 +132,10 @@ func (d databases) postgres() bool { return d.listen != nil }
 // listen wakes n for every commit with events on any replica, until ctx ends.
 // Whenever it (re)connects it wakes n once, for what it missed.
 func listen(ctx context.Context, cfg *pgx.ConnConfig, n *notifier, log *slog.Logger) {
-	wait := relistenMin
+	wait := relistenFirst
 	for ctx.Err() == nil {
 		err := listenOnce(ctx, cfg, func() {
-			wait = relistenMin
+			wait = relistenFirst
 			n.poke()
 		})
 		if ctx.Err() != nil {
@@ -149,7 +149,7 @@ func listen(ctx context.Context, cfg *pgx.ConnConfig, n *notifier, log *slog.Log
 		case <-pause.C:
 		}
 		pause.Stop()
-		wait = min(2*wait, relistenMax)
+		wait = min(2*wait, relistenLast)
 	}
 }
 

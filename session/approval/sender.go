@@ -80,8 +80,8 @@ func (s *Store) claimDeliveries(ctx context.Context) ([]dueDelivery, error) {
 
 func claimDueDeliveries(ctx context.Context, tx *sql.Tx, now time.Time) ([]dueDelivery, error) {
 	rows, err := tx.QueryContext(ctx, `UPDATE deliveries SET retry_at = $1, attempts = attempts + 1
-		WHERE id IN (SELECT id FROM deliveries WHERE state = 'pending' AND retry_at <= $2 ORDER BY retry_at, event_id LIMIT `+strconv.Itoa(sendBatch)+`)
-		RETURNING id, webhook, body, attempts`, micros(now.Add(sendClaim)), micros(now))
+		WHERE id IN (SELECT id FROM deliveries WHERE state = 'pending' AND retry_at <= $2 ORDER BY retry_at, event_id LIMIT $3)
+		RETURNING id, webhook, body, attempts`, micros(now.Add(sendClaim)), micros(now), sendBatch)
 	if err != nil {
 		return nil, err
 	}

@@ -155,7 +155,7 @@ func (s *Store) open(ctx context.Context) error {
 	}
 	if fi, err := os.Stat(dir); err == nil {
 		if advice := openFolder(dir, fi); advice != "" {
-			s.log.WarnContext(ctx, advice)
+			s.log.WarnContext(ctx, "the data folder is open to others", "advice", advice)
 		}
 	}
 	var err error
