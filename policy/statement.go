@@ -91,7 +91,7 @@ func (e *evaluation) mayRead(class string, s *sql.Statement) bool {
 	if len(e.b.actions[actionReadClear].all) == 0 {
 		return false
 	}
-	key := class + "\x00" + string(s.Kind)
+	key := class + "\x00" + string(s.Kind) + "\x00" + s.Category.String()
 	if ok, seen := e.clear[key]; seen {
 		return ok
 	}

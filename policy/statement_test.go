@@ -548,3 +548,24 @@ func TestCostOfABatchGrowsWithItsStatements(t *testing.T) {
 		t.Errorf("200 statements cost %d bytes, 2000 cost %d", few, many)
 	}
 }
+
+// A chain of steps may be a SELECT of another category: what one statement of a
+// batch may read in clear says nothing about another.
+func TestClearReadingIsAskedForEachCategory(t *testing.T) {
+	b := mustLoadOver(t, map[string]string{"clear.cedar": `
+@id("clear")
+@reason("Plain queries show addresses.")
+permit (principal, action == Action::"readClear", resource)
+when { context.category == "query" };
+`})
+	plain, chain := query(direct("EMAIL")), query(direct("EMAIL"))
+	chain.Category = sql.CategoryWrite
+	for _, batch := range [][]sql.Statement{{plain, chain}, {chain, plain}} {
+		got := rule1(b, batch...)
+		for i, s := range batch {
+			if hides := got.Masks[i][0].Hides(); hides != (s.Category == sql.CategoryWrite) {
+				t.Errorf("statement %d, %v: hidden %v", i+1, s.Category, hides)
+			}
+		}
+	}
+}

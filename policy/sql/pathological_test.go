@@ -61,6 +61,43 @@ var pathological = []struct {
 		}
 		return b.String()
 	}, false},
+	{"qualified columns of many tables", func() string {
+		return "SELECT " + strings.Repeat("o1.id, ", 30_000) + "1 FROM c" + joins(4_000)
+	}, true},
+	{"unknown qualifiers over many tables", func() string {
+		return "SELECT " + strings.Repeat("x.id, ", 30_000) + "1 FROM c" + strings.Repeat(", c", 4_000)
+	}, true},
+	{"qualified stars of many tables", func() string {
+		return "SELECT " + strings.Repeat("c.*, ", 30_000) + "1 FROM o" + strings.Repeat(", o", 4_000) + ", c"
+	}, true},
+	{"positions over many tables", func() string {
+		return "SELECT " + strings.Repeat("$9999, ", 30_000) + "1 FROM c" + strings.Repeat(", c", 4_000)
+	}, true},
+	{"qualifiers through many scopes", func() string {
+		return "SELECT " + strings.Repeat("(SELECT (", 100) + strings.Repeat("x.id + ", 20_000) + "1" + strings.Repeat(") FROM o, o, o, o, o, o, o, o, o, o)", 100) + " FROM c"
+	}, true},
+	{"aliases of one name", func() string {
+		return "SELECT " + strings.Repeat("1 AS a, ", 30_000) + strings.Repeat("a, ", 30_000) + "1 FROM c"
+	}, true},
+	{"columns of one name", func() string {
+		return "SELECT " + strings.Repeat("a, ", 30_000) + "1 FROM (SELECT " + strings.Repeat("1 AS a, ", 30_000) + "1)"
+	}, true},
+	{"many pivoted values", func() string {
+		return "SELECT " + strings.Repeat("a, ", 20_000) + "1 FROM c PIVOT (MAX(id) FOR name IN ('a'" + strings.Repeat(", 'a'", 30_000) + "))"
+	}, true},
+	{"merged columns", func() string {
+		cols := strings.Repeat("1 AS a, ", 3_000)
+		return "SELECT 1 FROM (SELECT " + cols + "1) x JOIN (SELECT " + cols + "1) y USING (a" + strings.Repeat(", a", 10_000) + ")"
+	}, true},
+	{"stars that leave out many", func() string {
+		return "SELECT " + strings.Repeat("* EXCLUDE (id, name), ", 15_000) + "1 FROM c"
+	}, true},
+	{"common table expressions of one name", func() string {
+		return "WITH a AS (SELECT 1 x)" + strings.Repeat(", a AS (SELECT x FROM a)", 10_000) + " SELECT x FROM a"
+	}, false},
+	{"many parameters", func() string {
+		return "SELECT " + strings.Repeat("TRANSFORM([1], x -> ", 150) + strings.Repeat("x + ", 50_000) + "1" + strings.Repeat(")", 150) + " FROM c"
+	}, true},
 	{"20,000 semicolons", func() string { return "SELECT 1" + strings.Repeat(";", 20_000) }, false},
 	{"macros that double", func() string {
 		var b strings.Builder

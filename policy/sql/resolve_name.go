@@ -36,6 +36,7 @@ func (r *resolver) aliasColumn(sc *scope, name string) (c column, ok bool) {
 	if sc.aliases == nil {
 		return column{}, false
 	}
+	r.spend(len(sc.aliases.index[name]) / 4)
 	for _, i := range sc.aliases.index[name] {
 		if sc.aliases.state[i] == aliasBusy {
 			continue
@@ -182,6 +183,7 @@ func (r *resolver) dottedName(parts []ident, sc *scope, f *found) {
 		if r.qualified(parts, s, f) {
 			return
 		}
+		r.spend(len(s.relations))
 		for _, x := range s.relations { // a path into a column
 			if c, ok := r.find(x, parts[0].name); ok {
 				f.add(column{labels: c.labels})
@@ -207,6 +209,7 @@ func (r *resolver) dottedName(parts []ident, sc *scope, f *found) {
 // tells whether one does for certain.
 func (r *resolver) qualified(parts []ident, s *scope, f *found) (certain bool) {
 	for k := len(parts) - 1; k >= 1; k-- {
+		r.spend(len(s.relations)/16 + 1)
 		for _, x := range s.relations {
 			if !x.answersTo(parts[:k]) {
 				continue
@@ -280,6 +283,7 @@ func (r *resolver) anyPositional(p *positional, sc *scope) column {
 
 func (r *resolver) nthColumn(p *positional, sc *scope) column {
 	for s := sc; s != nil; s = s.up {
+		r.spend(len(s.relations)/16 + 1)
 		at, any := 0, false
 		for _, x := range s.relations {
 			if len(p.qualifier) > 0 && !x.answersTo(p.qualifier) {
@@ -313,6 +317,7 @@ func (r *resolver) star(st *star, sc *scope) result {
 	res := result{}
 	matched := false
 	for s := sc; s != nil && !matched; s = s.up {
+		r.spend(len(s.relations)/16 + 1)
 		for _, x := range s.relations {
 			if len(st.qualifier) > 0 && !x.answersTo(st.qualifier) {
 				continue

@@ -42,6 +42,7 @@ func (r *resolver) find(x *relation, name string) (c column, ok bool) {
 				x.index[n] = append(x.index[n], int32(i))
 			}
 		}
+		r.spend(len(x.index[name]) / 4)
 		for _, i := range x.index[name] {
 			c, ok = r.either(c, ok, x.columns[i]), true
 		}
