@@ -88,6 +88,9 @@ func (a *App) openRun(ctx context.Context, client *approval.Client, cfg Config, 
 	if err != nil {
 		return nil, &Failure{What: "opening the session", Err: err}
 	}
+	if id := opened.Session.ID; !filepath.IsLocal(id) || filepath.Base(id) != id {
+		return nil, &Failure{What: "opening the session", Err: fmt.Errorf("the server named it %q, which is no session id", id)}
+	}
 	if changed, err := a.rememberWitness(cfg.Server, opened.WitnessKey); err != nil {
 		return nil, errors.Join(err, client.Revoke(ctx, opened.Session.ID, "jit could not keep the server's witness key"))
 	} else if changed {

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/jit-access/jit/session/recording"
 )
 
 // The keys of the approval servers that cosign recordings are kept as SSH keeps
@@ -22,6 +24,9 @@ func (a *App) witnessKeyFile() string { return filepath.Join(a.Paths.State, "wit
 func (a *App) rememberWitness(server, key string) (changed bool, err error) {
 	if key == "" {
 		return false, nil
+	}
+	if err := recording.CheckKey(key); err != nil {
+		return false, fmt.Errorf("keeping the server's witness key: %w", err)
 	}
 	known, err := a.readWitnessKeys()
 	if err != nil {
