@@ -5,11 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/jit-access/jit/session/approval"
 )
 
 // Config is the user's config file, $XDG_CONFIG_HOME/jit/config.yaml. Nothing
@@ -46,7 +47,7 @@ func (a *App) loadConfig() (Config, error) {
 			Err: errors.New(yaml.FormatError(err, false, true)), Fix: "Correct the line shown, or delete the file and run `jit login --server URL`."}
 	}
 	if c.Server != "" {
-		if err := checkURL(c.Server); err != nil {
+		if err := approval.CheckURL(c.Server); err != nil {
 			return Config{}, &Failure{Code: ExitUsage, What: "reading the config file " + file, Err: fmt.Errorf("server: %w", err),
 				Fix: "Run `jit login --server URL`."}
 		}
@@ -89,29 +90,11 @@ func (a *App) serverURL(c Config) (string, error) {
 		if s.url == "" {
 			continue
 		}
-		if err := checkURL(s.url); err != nil {
+		if err := approval.CheckURL(s.url); err != nil {
 			return "", usagef("%s: %w", s.from, err)
 		}
 		return s.url, nil
 	}
 	return "", &Failure{Code: ExitSignIn, What: "no approval server is known",
 		Fix: "Run `jit login --server URL`, or `jit demo` to see jit without one."}
-}
-
-// checkURL accepts https anywhere and http on this machine only.
-func checkURL(s string) error {
-	u, err := url.Parse(s)
-	if err != nil {
-		return fmt.Errorf("%q is not a URL", s)
-	}
-	switch {
-	case u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		return fmt.Errorf("%q must look like https://jit.example.com", s)
-	case u.Scheme == "https":
-		return nil
-	case u.Scheme == "http" && isLoopback(u.Hostname()):
-		return nil
-	default:
-		return fmt.Errorf("%q must use https (http is for this machine only)", s)
-	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/jit-access/jit/broker/credential"
+	"github.com/jit-access/jit/replay"
 	"github.com/jit-access/jit/session/approval"
 	"github.com/jit-access/jit/session/secret"
 )
@@ -136,7 +137,7 @@ func orNone(s string) string {
 	if s == "" {
 		return "no user"
 	}
-	return sanitizeLine(s)
+	return replay.Visible(s)
 }
 
 // readCredential reads the credential from where o says, or asks for a
@@ -257,7 +258,7 @@ func tableOf[T any](a *App, head []string, list []T, row func(T) []string) error
 	w := tabwriter.NewWriter(a.Out, 0, 0, 2, ' ', 0)
 	line := func(cells []string) {
 		for i, c := range cells {
-			if cells[i] = oneLine(sanitizeLine(c)); cells[i] == "" {
+			if cells[i] = oneLine(replay.Visible(c)); cells[i] == "" {
 				cells[i] = "-"
 			}
 		}
@@ -307,7 +308,7 @@ func orDash(s string) string {
 	if s == "" {
 		return "-"
 	}
-	return oneLine(sanitizeLine(s))
+	return oneLine(replay.Visible(s))
 }
 
 func newConnectionRemoveCommand(a *App) *cobra.Command {

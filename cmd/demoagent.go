@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/jit-access/jit/replay"
 	"github.com/snowflakedb/gosnowflake/v2"
 	"github.com/spf13/cobra"
 )
@@ -72,7 +73,7 @@ func (a *App) demoStep(ctx context.Context, db *sql.DB, text string) error {
 	rows, err := db.QueryContext(ctx, text)
 	var refused *gosnowflake.SnowflakeError
 	if errors.As(err, &refused) {
-		return a.printf("[agent]   error %06d (%s): %s\n", refused.Number, refused.SQLState, indent(sanitizeLine(refused.Message)))
+		return a.printf("[agent]   error %06d (%s): %s\n", refused.Number, refused.SQLState, indent(replay.Visible(refused.Message)))
 	}
 	if err != nil {
 		return &Failure{What: "running a statement", Err: err}
@@ -106,7 +107,7 @@ func (a *App) printRows(rows *sql.Rows) error {
 		for i, c := range cells {
 			line[i] = "NULL"
 			if c.Valid {
-				line[i] = sanitizeLine(c.String)
+				line[i] = replay.Visible(c.String)
 			}
 		}
 		_, _ = fmt.Fprintf(w, "[agent]   %s\n", strings.Join(line, "\t"))

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jit-access/jit/replay"
 	"github.com/jit-access/jit/session"
 	"github.com/jit-access/jit/tui"
 )
@@ -107,8 +108,8 @@ func (s *demoStage) review(ctx context.Context) error {
 
 func (s *demoStage) decide(ctx context.Context, desk session.Desk, req session.Request) error {
 	say := func(format string, args ...any) { s.bob.say("[bob]   "+format, args...) }
-	say("%s asks: %s", req.Principal.Display(), sanitizeLine(req.Case.Canonical))
-	say("held by %s: %s", req.Rule, sanitizeLine(req.RuleText))
+	say("%s asks: %s", req.Principal.Display(), replay.Visible(req.Case.Canonical))
+	say("held by %s: %s", req.Rule, replay.Visible(req.RuleText))
 	select {
 	case <-ctx.Done():
 		return ctx.Err()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/jit-access/jit/replay"
 	"github.com/jit-access/jit/session"
 )
 
@@ -113,7 +114,7 @@ func (a *App) report(err error) ExitCode {
 	if err == nil || errors.As(err, &child) {
 		return code
 	}
-	a.say("jit: %s", strings.TrimRight(sanitizeLine(err.Error()), "\n"))
+	a.say("jit: %s", strings.TrimRight(replay.Visible(err.Error()), "\n"))
 	if fix != "" {
 		a.say("     %s", fix)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/jit-access/jit/replay"
 	"github.com/jit-access/jit/session"
 	"github.com/jit-access/jit/session/identity"
 	"github.com/jit-access/jit/session/secret"
@@ -52,7 +53,7 @@ func (a *App) person(ctx context.Context, cfg Config) (*identity.Source, error) 
 // identityTrouble tells that a sign-in waits out a network error.
 func (a *App) identityTrouble(err error) {
 	if err != nil {
-		a.say("jit: %s; trying again", sanitizeLine(err.Error()))
+		a.say("jit: %s; trying again", replay.Visible(err.Error()))
 	}
 }
 
@@ -92,10 +93,10 @@ func (a *App) askPassphrase(_ context.Context, prompt string, confirm bool) (sec
 // works over SSH and in pipes.
 func (a *App) showCode(_ context.Context, p identity.Prompt) error {
 	a.say("")
-	a.say("  Open   %s", sanitizeLine(p.URL))
-	a.say("  Enter  %s", sanitizeLine(p.UserCode))
+	a.say("  Open   %s", replay.Visible(p.URL))
+	a.say("  Enter  %s", replay.Visible(p.UserCode))
 	if p.CompleteURL != "" {
-		a.say("  or     %s", sanitizeLine(p.CompleteURL))
+		a.say("  or     %s", replay.Visible(p.CompleteURL))
 	}
 	a.say("")
 	a.say("Any device will do. The code is good until %s. Ctrl-C cancels.", p.Expires.Local().Format("15:04:05"))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/jit-access/jit/replay"
 	"github.com/jit-access/jit/session"
 	"github.com/jit-access/jit/session/identity"
 	"github.com/jit-access/jit/session/secret"
@@ -109,9 +110,9 @@ func (a *App) login(ctx context.Context, o loginOptions) error {
 		return err
 	}
 	person := signedIn.Person
-	a.say("Signed in as %s%s.", sanitizeLine(person.Display()), inGroups(person.Groups))
+	a.say("Signed in as %s%s.", replay.Visible(person.Display()), inGroups(person.Groups))
 	if signedIn.Ends != "" {
-		a.say("This sign-in ends with this command: %s.", sanitizeLine(signedIn.Ends))
+		a.say("This sign-in ends with this command: %s.", replay.Visible(signedIn.Ends))
 		a.say("`jit exec` asks for a new one when it needs it.")
 		return nil
 	}
@@ -261,7 +262,7 @@ func (a *App) whoami(ctx context.Context, asJSON bool) error {
 		groups = "none"
 	}
 	return a.printf("%s\n  groups   %s\n  issuer   %s\n  expires  %s (renewed as needed)\n  kept     in the %s\n",
-		sanitizeLine(person.Display()), sanitizeLine(groups), sanitizeLine(person.Issuer),
+		replay.Visible(person.Display()), replay.Visible(groups), replay.Visible(person.Issuer),
 		person.Expires.Local().Format(time.RFC3339), keptIn(source.Backend()))
 }
 
@@ -269,7 +270,7 @@ func inGroups(groups []string) string {
 	if len(groups) == 0 {
 		return ""
 	}
-	return " (" + sanitizeLine(strings.Join(groups, ", ")) + ")"
+	return " (" + replay.Visible(strings.Join(groups, ", ")) + ")"
 }
 
 func keptIn(b secret.Backend) string {

@@ -162,7 +162,7 @@ func TestOfficeCommands(t *testing.T) {
 		t.Errorf("carol lists %s", out)
 	}
 	out, _ = carol.run(ExitOK, "request", "show", first.ID)
-	if strings.ContainsAny(out, "\x1b\u202e") || !strings.Contains(out, "monthly report") || !strings.Contains(out, `\u001b`) {
+	if strings.ContainsAny(out, "\x1b\u202e") || !strings.Contains(out, "monthly report") || !strings.Contains(out, `‹U+001B›`) {
 		t.Errorf("carol is shown %q", out)
 	}
 	alice.run(ExitDenied, "approve", first.ID)

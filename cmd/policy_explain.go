@@ -12,6 +12,7 @@ import (
 
 	"github.com/jit-access/jit/policy"
 	"github.com/jit-access/jit/policy/sql"
+	"github.com/jit-access/jit/replay"
 )
 
 // explainOptions is what the flags of `jit policy explain` say.
@@ -287,7 +288,7 @@ func (a *App) printExplained(b *policy.Bundle, x policy.Explanation) error {
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("printing: %w", err)
 	}
-	return a.printf("%s", sanitizeLine(out.String()))
+	return a.printf("%s", replay.Visible(out.String()))
 }
 
 // needs says what a held statement waits for.

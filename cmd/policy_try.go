@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/jit-access/jit/policy"
+	"github.com/jit-access/jit/replay"
 	"github.com/jit-access/jit/session/recording"
 )
 
@@ -143,7 +144,7 @@ func (a *App) printTests(doc testDoc, asJSON, recordings bool) error {
 		}
 	}
 	for _, c := range doc.Changed {
-		if err := a.printf("%s: %s becomes %s by %s: %s\n", c.Recording, c.Before, c.After, c.Rule, sanitizeLine(oneLine(c.Text))); err != nil {
+		if err := a.printf("%s: %s becomes %s by %s: %s\n", c.Recording, c.Before, c.After, c.Rule, replay.Visible(oneLine(c.Text))); err != nil {
 			return err
 		}
 	}

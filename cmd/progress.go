@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/charmbracelet/x/ansi"
+	"github.com/jit-access/jit/replay"
 )
 
 // progress shows that a wait goes on: one line that rewrites itself on a
@@ -26,7 +27,7 @@ func newProgress(a *App, what string, start time.Time) *progress {
 }
 
 // note adds words behind the elapsed time; empty removes them.
-func (p *progress) note(words string) { p.extra = sanitizeLine(words) }
+func (p *progress) note(words string) { p.extra = replay.Visible(words) }
 
 func (p *progress) show(now time.Time) {
 	elapsed := now.Sub(p.start).Truncate(time.Second)

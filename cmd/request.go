@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/jit-access/jit/replay"
 	"github.com/jit-access/jit/session"
 	"github.com/jit-access/jit/session/approval"
 )
@@ -167,11 +168,11 @@ func (a *App) describe(w io.Writer, r session.Request) {
 }
 
 // flat makes a text one safe line. Nothing is cut off: a reviewer sees it all.
-func flat(s string) string { return strings.Join(strings.Fields(sanitizeLine(s)), " ") }
+func flat(s string) string { return strings.Join(strings.Fields(replay.Visible(s)), " ") }
 
 func indented(b *strings.Builder, name, text string) {
 	fmt.Fprintf(b, "%s\n", name)
-	for l := range strings.Lines(sanitizeLine(text)) {
+	for l := range strings.Lines(replay.Visible(text)) {
 		fmt.Fprintf(b, "  | %s\n", strings.TrimRight(l, "\n"))
 	}
 }
@@ -207,7 +208,7 @@ func (a *App) requestWait(ctx context.Context, id string, timeout time.Duration)
 	}
 	switch req.State {
 	case session.StateApproved, session.StateUsed:
-		a.say("Request %s is approved%s.", id, sanitizeLine(decidedBy(req)))
+		a.say("Request %s is approved%s.", id, replay.Visible(decidedBy(req)))
 		return nil
 	default:
 		return settled(req)

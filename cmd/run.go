@@ -13,6 +13,7 @@ import (
 
 	"github.com/jit-access/jit/broker"
 	"github.com/jit-access/jit/policy"
+	"github.com/jit-access/jit/replay"
 	"github.com/jit-access/jit/session"
 	"github.com/jit-access/jit/session/approval"
 	"github.com/jit-access/jit/session/recording"
@@ -140,7 +141,7 @@ func (r *run) run(ctx context.Context, path string) (err error) {
 			}
 		}
 		if endErr := r.finish(ctx, end); endErr != nil {
-			r.a.say("jit: %s", sanitizeLine(endErr.Error()))
+			r.a.say("jit: %s", replay.Visible(endErr.Error()))
 			if err == nil {
 				err = childExit{ExitError}
 			}
@@ -155,7 +156,7 @@ func (r *run) run(ctx context.Context, path string) (err error) {
 	}
 	defer func() {
 		if stopErr := stop(); stopErr != nil {
-			r.a.say("jit: the broker stopped early: %s", sanitizeLine(stopErr.Error()))
+			r.a.say("jit: the broker stopped early: %s", replay.Visible(stopErr.Error()))
 		}
 	}()
 	r.a.say("jit: session %s is open until %s at the latest. Recording: jit replay %s",

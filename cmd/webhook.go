@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/jit-access/jit/replay"
 	"github.com/jit-access/jit/session/approval"
 )
 
@@ -58,7 +59,7 @@ what lets one post. Private networks are refused unless the server allows them.`
 			if err != nil {
 				return &Failure{What: "adding webhook " + h.Name, Err: err}
 			}
-			a.say("Added webhook %s to %s. Its signing secret, which is not shown again:", added.Name, sanitizeLine(added.Host))
+			a.say("Added webhook %s to %s. Its signing secret, which is not shown again:", added.Name, replay.Visible(added.Host))
 			return a.printf("%s\n", key.Reveal())
 		},
 	}
