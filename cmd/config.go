@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 
@@ -48,7 +49,7 @@ func (a *App) loadConfig() (Config, error) {
 	}
 	if c.Server != "" {
 		if err := approval.CheckURL(c.Server); err != nil {
-			return Config{}, &Failure{Code: ExitUsage, What: "reading the config file " + file, Err: fmt.Errorf("server: %w", err),
+			return Config{}, &Failure{Code: ExitUsage, What: "reading the config file " + file, Err: fmt.Errorf("server %s: %w", shownURL(c.Server), err),
 				Fix: "Run `jit login --server URL`."}
 		}
 	}
@@ -91,10 +92,23 @@ func (a *App) serverURL(c Config) (string, error) {
 			continue
 		}
 		if err := approval.CheckURL(s.url); err != nil {
-			return "", usagef("%s: %w", s.from, err)
+			return "", usagef("%s %s: %w", s.from, shownURL(s.url), err)
 		}
 		return s.url, nil
 	}
 	return "", &Failure{Code: ExitSignIn, What: "no approval server is known",
 		Fix: "Run `jit login --server URL`, or `jit demo` to see jit without one."}
+}
+
+// shownURL is what an error may show of a URL that was given: never a password.
+func shownURL(given string) string {
+	u, err := url.Parse(given)
+	switch {
+	case err != nil:
+		return "(not a URL)"
+	case u.User != nil:
+		return u.Redacted()
+	default:
+		return fmt.Sprintf("%q", given)
+	}
 }
