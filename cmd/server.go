@@ -22,6 +22,7 @@ import (
 
 	"github.com/jit-access/jit/policy"
 	"github.com/jit-access/jit/session/approval"
+	"github.com/jit-access/jit/session/loopback"
 )
 
 // serverOptions say how `jit server` runs. The config file has the same names.
@@ -218,7 +219,7 @@ func (o serverOptions) check() error {
 	if err != nil {
 		return usagef("--listen %q must be HOST:PORT or :PORT", o.Listen)
 	}
-	if isLoopback(host) {
+	if loopback.Host(host) {
 		return nil
 	}
 	if o.TLSCert == "" && !o.BehindProxy {

@@ -3,9 +3,10 @@ package credential
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"strings"
+
+	"github.com/jit-access/jit/session/loopback"
 )
 
 // accountName is an account identifier as login bodies and JWTs name it: upper
@@ -59,18 +60,9 @@ func checkBase(baseURL string) (*url.URL, error) {
 	case u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "":
 		return nil, fmt.Errorf("the Snowflake URL for %s has more than a host: give https://HOST alone", u.Host)
 	case u.Scheme == "https":
-	case u.Scheme == "http" && loopback(u.Hostname()):
+	case u.Scheme == "http" && loopback.Host(u.Hostname()):
 	default:
 		return nil, fmt.Errorf("refusing to log in to %s over %q: use https (plain http is for loopback only)", u.Host, u.Scheme)
 	}
 	return &url.URL{Scheme: u.Scheme, Host: u.Host}, nil
-}
-
-// loopback takes "localhost" by its name: RFC 6761 reserves it.
-func loopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/jit-access/jit/session"
+	"github.com/jit-access/jit/session/loopback"
 	"github.com/jit-access/jit/session/secret"
 )
 
@@ -54,7 +55,7 @@ func CheckURL(baseURL string) error {
 	switch {
 	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
 		return session.Refuse(session.ErrInvalid, "The server's URL must be https://HOST.")
-	case u.Scheme == "https" || u.Scheme == "http" && loopbackHost(u.Hostname()):
+	case u.Scheme == "https" || u.Scheme == "http" && loopback.Host(u.Hostname()):
 		return nil
 	default:
 		return session.Refuse(session.ErrInvalid, "The server's URL %s must be https; plain http is for loopback only.", u.Redacted())

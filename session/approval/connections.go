@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"regexp"
 	"slices"
@@ -14,6 +13,7 @@ import (
 	"github.com/jit-access/jit/broker/credential"
 	"github.com/jit-access/jit/policy"
 	"github.com/jit-access/jit/session"
+	"github.com/jit-access/jit/session/loopback"
 	"github.com/jit-access/jit/session/secret"
 )
 
@@ -70,7 +70,7 @@ func (conn *Connection) check() error {
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "" {
 		return bad("The URL must be https://HOST and nothing more.")
 	}
-	if u.Scheme != "https" && (u.Scheme != "http" || !loopbackHost(u.Hostname())) {
+	if u.Scheme != "https" && (u.Scheme != "http" || !loopback.Host(u.Hostname())) {
 		return bad("The URL must be https; plain http is for loopback only.")
 	}
 	conn.URL = u.Scheme + "://" + u.Host
@@ -81,11 +81,6 @@ func (conn *Connection) check() error {
 		return bad("The connection needs a default role: without one Snowflake would choose the user's own.")
 	}
 	return nil
-}
-
-func loopbackHost(host string) bool {
-	ip := net.ParseIP(host)
-	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
 // allows reports whether role may be asked for.

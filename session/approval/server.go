@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/jit-access/jit/session"
+	"github.com/jit-access/jit/session/loopback"
 	"github.com/jit-access/jit/session/secret"
 )
 
@@ -102,7 +103,7 @@ func NewServer(cfg Config) (*Server, error) {
 
 func checkIssuer(issuer string) error {
 	u, err := url.Parse(issuer)
-	if err != nil || u.Host == "" || u.Scheme != "https" && (u.Scheme != "http" || !loopbackHost(u.Hostname())) {
+	if err != nil || u.Host == "" || u.Scheme != "https" && (u.Scheme != "http" || !loopback.Host(u.Hostname())) {
 		return fmt.Errorf("making the approval server: the issuer %q must be an https URL (plain http is for loopback only)", issuer)
 	}
 	return nil
@@ -274,7 +275,7 @@ func (s *Server) hostAllowed(hostport string) bool {
 		host = h
 	}
 	host = strings.Trim(host, "[]")
-	return loopbackHost(host) || s.host != "" && strings.EqualFold(host, s.host)
+	return loopback.Host(host) || s.host != "" && strings.EqualFold(host, s.host)
 }
 
 // CheckIssuer discovers the identity provider now rather than with the first

@@ -22,13 +22,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"time"
 
 	"github.com/zitadel/oidc/v3/pkg/oidc"
 	"github.com/zitadel/oidc/v3/pkg/op"
 
+	"github.com/jit-access/jit/session/loopback"
 	"github.com/jit-access/jit/session/secret"
 )
 
@@ -167,9 +167,7 @@ func parseIssuer(s string) (*url.URL, error) {
 	if err != nil || u.Host == "" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
 		return nil, fmt.Errorf("issuer %q must be a bare URL such as http://127.0.0.1:9400", s)
 	}
-	ip, err := netip.ParseAddr(u.Hostname())
-	loopback := u.Hostname() == "localhost" || err == nil && ip.IsLoopback()
-	if u.Scheme != "https" && (u.Scheme != "http" || !loopback) {
+	if u.Scheme != "https" && (u.Scheme != "http" || !loopback.Host(u.Hostname())) {
 		return nil, fmt.Errorf("issuer %q: plain http is for loopback only", s)
 	}
 	return u, nil
