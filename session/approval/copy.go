@@ -176,14 +176,10 @@ func insertOf(table string, columns []string, rows int) string {
 	return b.String()
 }
 
-// copyPieces copies the pieces of recordings that are not there yet. A key holds
-// the content's hash, so one that is there is the same.
+// copyPieces copies the pieces of recordings that are not there yet. One that
+// is not what its key says is not copied: nothing is.
 func copyPieces(ctx context.Context, from *sql.Tx, src, dst Place) (n int, err error) {
-	rows, err := from.QueryContext(ctx, `SELECT blob_key FROM recording_segments ORDER BY blob_key`)
-	if err != nil {
-		return 0, err
-	}
-	keys, err := scanStrings(rows)
+	all, err := allSegments(ctx, from)
 	if err != nil {
 		return 0, err
 	}
@@ -197,8 +193,8 @@ func copyPieces(ctx context.Context, from *sql.Tx, src, dst Place) (n int, err e
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
-	for _, key := range keys {
-		if err := copyPiece(ctx, in, out, key); err != nil {
+	for _, g := range all {
+		if err := copyPiece(ctx, in, out, g); err != nil {
 			return n, fmt.Errorf("copying a piece of a recording: %w", err)
 		}
 		n++
@@ -206,17 +202,37 @@ func copyPieces(ctx context.Context, from *sql.Tx, src, dst Place) (n int, err e
 	return n, nil
 }
 
-func copyPiece(ctx context.Context, in, out *blob.Bucket, key string) error {
-	attrs, err := out.Attributes(ctx, key)
-	if err != nil && gcerrors.Code(err) != gcerrors.NotFound {
+func allSegments(ctx context.Context, q querier) ([]segment, error) {
+	rows, err := q.QueryContext(ctx, `SELECT session_id, file, start, length, blob_key FROM recording_segments ORDER BY blob_key`)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var all []segment
+	for rows.Next() {
+		var (
+			g               segment
+			sessionID, file string
+		)
+		if err := rows.Scan(&sessionID, &file, &g.start, &g.length, &g.key); err != nil {
+			return nil, err
+		}
+		if g.sum, err = parsePieceKey(g.key, sessionID, file, g.start); err != nil {
+			return nil, err
+		}
+		all = append(all, g)
+	}
+	return all, rows.Err()
+}
+
+func copyPiece(ctx context.Context, in, out *blob.Bucket, g segment) error {
+	data, err := readPiece(ctx, in, g)
+	if err != nil {
 		return err
 	}
-	data, rerr := in.ReadAll(ctx, key)
-	if rerr != nil {
-		return rerr
+	err = out.WriteAll(ctx, g.key, data, &blob.WriterOptions{ContentType: "application/octet-stream", IfNotExist: true})
+	if gcerrors.Code(err) == gcerrors.FailedPrecondition {
+		_, err = readPiece(ctx, out, g) // it is there: the same, or the copy is worth nothing
 	}
-	if err == nil && attrs.Size == int64(len(data)) {
-		return nil
-	}
-	return out.WriteAll(ctx, key, data, &blob.WriterOptions{ContentType: "application/octet-stream"})
+	return err
 }

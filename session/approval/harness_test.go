@@ -239,6 +239,7 @@ type world struct {
 	t      *testing.T
 	dir    string
 	url    string // of a PostgreSQL database; empty: SQLite in dir
+	change []func(*StoreConfig)
 	clock  *clock
 	idp    *issuer
 	sf     *snowflake
@@ -256,9 +257,9 @@ func newWorld(t *testing.T, limits Limits) *world {
 }
 
 // newWorldOn is a world on a PostgreSQL database, or on SQLite if there is none.
-func newWorldOn(t *testing.T, databaseURL string, limits Limits) *world {
+func newWorldOn(t *testing.T, databaseURL string, limits Limits, change ...func(*StoreConfig)) *world {
 	t.Helper()
-	w := &world{t: t, url: databaseURL, dir: filepath.Join(t.TempDir(), "data"), clock: newClock(), idp: newIssuer(t), sf: newSnowflake(t, plantedPassword), log: &logBuffer{}}
+	w := &world{t: t, change: change, url: databaseURL, dir: filepath.Join(t.TempDir(), "data"), clock: newClock(), idp: newIssuer(t), sf: newSnowflake(t, plantedPassword), log: &logBuffer{}}
 	w.open(limits)
 	w.web = httptest.NewServer(w.server.Handler())
 	t.Cleanup(w.web.Close)
@@ -277,7 +278,11 @@ func newWorldOn(t *testing.T, databaseURL string, limits Limits) *world {
 
 func (w *world) open(limits Limits) {
 	w.t.Helper()
-	store, err := NewStore(StoreConfig{Dir: w.dir, Database: w.url, Policy: policy.Default(), Limits: limits, Now: w.clock.now, Logger: w.log.logger()})
+	cfg := StoreConfig{Dir: w.dir, Database: w.url, Policy: policy.Default(), Limits: limits, Now: w.clock.now, Logger: w.log.logger()}
+	for _, change := range w.change {
+		change(&cfg)
+	}
+	store, err := NewStore(cfg)
 	if err != nil {
 		w.t.Fatal(err)
 	}

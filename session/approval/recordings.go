@@ -9,11 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path"
 	"slices"
 	"strconv"
-
-	"gocloud.dev/blob"
 
 	"github.com/jit-access/jit/session"
 	"github.com/jit-access/jit/session/recording"
@@ -91,8 +88,7 @@ func (s *Store) recordable(ctx context.Context, c *change, sessionID string) err
 
 // upload appends to a recording file, see session.Upstreams. The bytes are in
 // the bucket before the transaction commits; a crash in between leaves a blob
-// that no row names, and the broker sends the piece again. The key holds the
-// content's hash, so that two uploads cannot overwrite each other's bytes.
+// that no row names, and the broker sends the piece again.
 func (s *Store) upload(ctx context.Context, w Caller, sessionID, file string, offset int64, data []byte) error {
 	return s.checkAndRecord(ctx, w, "recording.upload", sessionID, func(ctx context.Context, c *change) error {
 		c.note("file", file)
@@ -128,8 +124,8 @@ func (s *Store) upload(ctx context.Context, w Caller, sessionID, file string, of
 			return session.Refuse(session.ErrCapacity, "A recording file has at most %d bytes.", s.cfg.Limits.MaxBytes)
 		}
 		sum := sha256.Sum256(data)
-		key := path.Join(sessionID, file, fmt.Sprintf("%016x-%s", offset, hex.EncodeToString(sum[:])))
-		if err := s.blobs.WriteAll(ctx, key, data, &blob.WriterOptions{ContentType: "application/octet-stream"}); err != nil {
+		key := pieceKey(sessionID, file, offset, sum)
+		if err := s.storePiece(ctx, key, data, sum); err != nil {
 			return fmt.Errorf("storing a piece of %s: %w", file, err)
 		}
 		c.note("range", strconv.FormatInt(offset, 10)+"+"+strconv.Itoa(len(data)))
@@ -160,69 +156,6 @@ func (s *Store) sameBytes(ctx context.Context, q querier, sessionID, file string
 		return session.Refuse(session.ErrConflict, "The bytes at %d are stored already, and they are different.", offset)
 	}
 	return nil
-}
-
-type segment struct {
-	start, length int64
-	key           string
-}
-
-// readFile reads a stored file from offset on, segment by segment.
-func (s *Store) readFile(ctx context.Context, q querier, sessionID, file string, offset int64) (io.Reader, error) {
-	rows, err := q.QueryContext(ctx, `SELECT start, length, blob_key FROM recording_segments WHERE session_id = $1 AND file = $2 AND start + length > $3 ORDER BY start`, sessionID, file, offset)
-	if err != nil {
-		return nil, err
-	}
-	segs, err := scanSegments(rows)
-	if err != nil {
-		return nil, err
-	}
-	return &segmentReader{ctx: ctx, blobs: s.blobs, segs: segs, skip: offset}, nil
-}
-
-func scanSegments(rows *sql.Rows) ([]segment, error) {
-	defer func() { _ = rows.Close() }()
-	var segs []segment
-	for rows.Next() {
-		var g segment
-		if err := rows.Scan(&g.start, &g.length, &g.key); err != nil {
-			return nil, err
-		}
-		segs = append(segs, g)
-	}
-	return segs, rows.Err()
-}
-
-// segmentReader reads segments in order, one in memory at a time. It lives for
-// one call, which is why it may hold the call's context.
-type segmentReader struct {
-	ctx   context.Context
-	blobs *blob.Bucket
-	segs  []segment
-	skip  int64 // file offset to start at
-	cur   bytes.Reader
-}
-
-func (r *segmentReader) Read(p []byte) (int, error) {
-	for r.cur.Len() == 0 {
-		if len(r.segs) == 0 {
-			return 0, io.EOF
-		}
-		g := r.segs[0]
-		r.segs = r.segs[1:]
-		b, err := r.blobs.ReadAll(r.ctx, g.key)
-		if err != nil {
-			return 0, fmt.Errorf("reading a stored piece: %w", err)
-		}
-		if int64(len(b)) != g.length {
-			return 0, fmt.Errorf("reading a stored piece: %w: it has %d bytes instead of %d", errDamaged, len(b), g.length)
-		}
-		if cut := r.skip - g.start; cut > 0 {
-			b = b[cut:]
-		}
-		r.cur.Reset(b)
-	}
-	return r.cur.Read(p)
 }
 
 // cosign lets the witness look at a checkpoint, see recording.Witness. A

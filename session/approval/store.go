@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"gocloud.dev/blob"
-	"gocloud.dev/blob/fileblob"
 	"gocloud.dev/secrets"
 
 	"github.com/jit-access/jit/policy"
@@ -71,6 +70,9 @@ type StoreConfig struct {
 	// Replicas on one database also share the secrets keeper and RecordingsURL.
 	Database      string
 	RecordingsURL string // gocloud.dev/blob bucket; empty = a folder in Dir
+	// RecordingsLock is how long an S3 bucket with object lock keeps each piece of
+	// a recording from everybody; 0 = what the bucket's own default says.
+	RecordingsLock time.Duration
 	// Policy becomes the active bundle. nil: the one that was active stays, at
 	// the first start policy.Default().
 	Policy       *policy.Bundle
@@ -165,6 +167,9 @@ func (s *Store) open(ctx context.Context) error {
 	if s.blobs, err = openBucket(ctx, dir, s.cfg.RecordingsURL); err != nil {
 		return err
 	}
+	if err := checkLock(ctx, s.blobs, s.cfg.RecordingsURL, s.cfg.RecordingsLock); err != nil {
+		return err
+	}
 	if s.db, err = openDatabase(ctx, dir, s.cfg.Database, migrate); err != nil {
 		return err
 	}
@@ -192,25 +197,6 @@ func openDatabase(ctx context.Context, dir, databaseURL string, schema prepare) 
 	default:
 		return databases{}, errors.New("opening the database: its URL must be postgres://HOST/NAME, or empty for a SQLite file in the data folder")
 	}
-}
-
-func openBucket(ctx context.Context, dir, bucketURL string) (*blob.Bucket, error) {
-	if bucketURL != "" {
-		b, err := blob.OpenBucket(ctx, bucketURL)
-		if err != nil {
-			return nil, fmt.Errorf("opening the recordings bucket: %w", err)
-		}
-		return b, nil
-	}
-	blobDir := filepath.Join(dir, "recordings")
-	if err := os.MkdirAll(blobDir, 0o700); err != nil {
-		return nil, fmt.Errorf("making the recordings folder: %w", err)
-	}
-	b, err := fileblob.OpenBucket(blobDir, &fileblob.Options{NoTempDir: true, Metadata: fileblob.MetadataDontWrite})
-	if err != nil {
-		return nil, fmt.Errorf("opening the recordings folder: %w", err)
-	}
-	return b, nil
 }
 
 // listen hears of other replicas' commits until Close.
