@@ -19,7 +19,7 @@ import (
 //
 //	*.cedar        rules, see schema.cedarschema for what they may talk about
 //	classes.yaml   data classes, the columns they cover and their masks
-//	limits.yaml    budgets
+//	limits.yaml    budgets, and what recordings keep
 //	tests/*.yaml   statements with the verdict they must get
 const (
 	classesFile = "classes.yaml"
@@ -47,6 +47,7 @@ type Bundle struct {
 	details bool            // some rule can see attributes of entities
 	classes classTable
 	limits  budgets
+	keeping Keeping
 	tests   []Case
 }
 
@@ -162,7 +163,7 @@ func build(files []file) (*Bundle, error) {
 		case path.Ext(f.name) == ".cedar":
 			b.rules = append(b.rules, loadRules(f.name, f.data, schema, &b.classes, &ps)...)
 		case f.name == limitsFile:
-			b.limits = loadLimits(f.name, f.data, &ps)
+			b.limits, b.keeping = loadLimits(f.name, f.data, &ps)
 		case path.Dir(f.name) == testsDir:
 			b.tests = append(b.tests, loadCases(f.name, f.data, &ps)...)
 		}

@@ -9,7 +9,7 @@ import (
 
 // Change is one difference between two bundles.
 type Change struct {
-	What string // "rule writes", "class pii.email", "limits", "test …"
+	What string // "rule writes", "class pii.email", "limits", "recording", "test …"
 	How  string // added, removed, changed, or what changed into what
 }
 
@@ -21,6 +21,9 @@ func Diff(before, after *Bundle) []Change {
 	out = append(out, diffSets("class ", before.classTexts(), after.classTexts())...)
 	if before.limits != after.limits {
 		out = append(out, Change{"limits", "changed"})
+	}
+	if !before.keeping.equal(after.keeping) {
+		out = append(out, Change{"recording", "changed"})
 	}
 	seen := make(map[string]bool)
 	for _, c := range slices.Concat(before.tests, after.tests) {

@@ -19,14 +19,14 @@ type budgets struct {
 //
 //	statement: {rows: 1000000, bytes: 1 GiB, wall: 30m}
 //	session:   {statements: 10000, rows: 20000000, bytes: 20 GiB, wall: 24h}
+//	recording: {…}   # see loadKeeping
 //
 // Every key may be left out; what is left out has no limit.
-func loadLimits(name string, data []byte, ps *problems) budgets {
+func loadLimits(name string, data []byte, ps *problems) (b budgets, k Keeping) {
 	y := yamlFile{name, ps}
-	var b budgets
 	root := y.parse(data)
 	if root == nil {
-		return b
+		return b, k
 	}
 	for _, part := range y.mapping(root, "the file") {
 		var to *Limits
@@ -35,8 +35,11 @@ func loadLimits(name string, data []byte, ps *problems) budgets {
 			to = &b.statement
 		case "session":
 			to = &b.session
+		case "recording":
+			k = loadKeeping(y, part.node)
+			continue
 		default:
-			ps.add(name, part.line, "unknown key %q: statement and session are known", part.key)
+			ps.add(name, part.line, "unknown key %q: statement, session and recording are known", part.key)
 			continue
 		}
 		for _, e := range y.mapping(part.node, part.key) {
@@ -59,7 +62,7 @@ func loadLimits(name string, data []byte, ps *problems) budgets {
 			}
 		}
 	}
-	return b
+	return b, k
 }
 
 func parseCount(s string) (int64, error) {
