@@ -142,7 +142,16 @@ func (y yamlFile) setting(n ast.Node) (s Setting) {
 			*p = y.text(e.node, e.key)
 			continue
 		}
-		y.ps.add(y.name, e.line, "unknown key %q: connection, role, warehouse, database and schema are known", e.key)
+		if e.key == "emergency" {
+			v, ok := e.node.(*ast.BoolNode)
+			if !ok {
+				y.ps.add(y.name, e.line, "emergency must be true or false")
+				continue
+			}
+			s.Emergency = v.Value
+			continue
+		}
+		y.ps.add(y.name, e.line, "unknown key %q: connection, role, warehouse, database, schema and emergency are known", e.key)
 	}
 	return s
 }

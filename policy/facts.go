@@ -26,7 +26,7 @@ func settingFacts(set Setting) cedar.RecordMap {
 	return cedar.RecordMap{
 		"connection": cedar.String(set.Connection), "role": cedar.String(set.Role),
 		"warehouse": cedar.String(set.Warehouse), "database": cedar.String(set.Database),
-		"schema": cedar.String(set.Schema),
+		"schema": cedar.String(set.Schema), "emergency": cedar.Boolean(set.Emergency),
 	}
 }
 
@@ -144,7 +144,7 @@ var statementFactNames = [...]string{
 	"connection", "role", "warehouse", "database", "schema", "kind", "verb", "category", "replaces", "reads", "writes",
 	"functions", "risks", "outputClasses", "maskedOutputs", "predicateClasses", "maskedPredicates", "storedClasses",
 	"unknown", "unknownOutputs", "unknownPredicates", "useRole", "useWarehouse", "useDatabase", "useSchema",
-	"statements", "nested", "usage",
+	"statements", "nested", "usage", "emergency",
 }
 
 // statementFacts builds the context of one statement, as far as rules can see
@@ -213,6 +213,8 @@ func (t *classTable) statementFact(fact string, in *Input, s *sql.Statement, f *
 		return cedar.Long(len(in.Statements))
 	case "nested":
 		return cedar.Boolean(nested)
+	case "emergency":
+		return cedar.Boolean(in.Setting.Emergency)
 	case "usage":
 		return cedar.NewRecord(cedar.RecordMap{
 			"statements": cedar.Long(in.Usage.Statements), "rows": cedar.Long(in.Usage.Rows),

@@ -30,10 +30,16 @@ const (
 	actionRunUnattended
 	actionReadClear
 	actionReview
+	actionOpenEmergency
+	actionExtendUnattended
 	actionCount
 )
 
-var actionNames = [actionCount]string{"open", "openUnattended", "run", "runUnattended", "readClear", "review"}
+var actionNames = [actionCount]string{"open", "openUnattended", "run", "runUnattended", "readClear", "review", "openEmergency", "extendUnattended"}
+
+// byName reports whether only rules that name the action permit it: a permit of
+// every action, written before there was this one, says nothing about it.
+func (a action) byName() bool { return a == actionOpenEmergency || a == actionExtendUnattended }
 
 func (a action) uid() cedar.EntityUID {
 	return cedar.NewEntityUID("Action", cedar.String(actionNames[a]))
@@ -49,6 +55,7 @@ const (
 	ruleBudget       = "session-budget"     // the session has used its share
 	ruleNoReviewer   = "reviewers-conflict" // held by rules with no reviewer in common
 	ruleUnreadable   = "not-readable"       // the text could not be read as statements
+	ruleNoEmergency  = "no-emergency"       // the bundle names no emergency access for this
 	maxApprovals     = 9
 	maxReasonLength  = 300
 	annotationID     = "id"
@@ -57,7 +64,7 @@ const (
 	annotationCount  = "approvals"
 )
 
-var reservedIDs = []string{ruleError, ruleEmpty, ruleNoPermit, ruleAsk, ruleNotKnown, ruleBudget, ruleNoReviewer, ruleUnreadable}
+var reservedIDs = []string{ruleError, ruleEmpty, ruleNoPermit, ruleAsk, ruleNotKnown, ruleBudget, ruleNoReviewer, ruleUnreadable, ruleNoEmergency}
 
 // rule is one Cedar policy and its annotations.
 type rule struct {
@@ -232,7 +239,7 @@ func (r *rule) annotate(notes cedar.Annotations, ps *problems) {
 			continue
 		}
 		if !holds {
-			ps.add(r.file, r.line, "rule %q: @%s has no effect here: it belongs on a forbid of runUnattended or openUnattended, or on a permit of run or open", r.id, key)
+			ps.add(r.file, r.line, "rule %q: @%s has no effect here: it belongs on a forbid of runUnattended, openUnattended or extendUnattended, or on a permit of run or open", r.id, key)
 		}
 	}
 }
@@ -242,7 +249,7 @@ func (r *rule) decidesHolds() bool {
 	if r.permit {
 		return slices.Contains(r.actions, actionRun) || slices.Contains(r.actions, actionOpen)
 	}
-	return slices.Contains(r.actions, actionRunUnattended) || slices.Contains(r.actions, actionOpenUnattended)
+	return slices.Contains(r.actions, actionRunUnattended) || slices.Contains(r.actions, actionOpenUnattended) || slices.Contains(r.actions, actionExtendUnattended)
 }
 
 func actionsOf(p *ast.Policy) []action {
@@ -250,6 +257,10 @@ func actionsOf(p *ast.Policy) []action {
 	for a := range actionCount {
 		uid := a.uid()
 		switch s := p.Action.(type) {
+		case ast.ScopeTypeAll:
+			if a.byName() && p.Effect == ast.EffectPermit {
+				continue
+			}
 		case ast.ScopeTypeEq:
 			if s.Entity != uid {
 				continue

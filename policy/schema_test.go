@@ -47,7 +47,9 @@ func TestFactsFitTheSchema(t *testing.T) {
 	}
 	m := settingFacts(in.Setting)
 	m["ttlMinutes"] = cedar.Long(1)
-	ask(actionOpen, w.agent, w.account, cedar.NewRecord(m))
+	for _, a := range []action{actionOpen, actionOpenUnattended, actionOpenEmergency, actionExtendUnattended} {
+		ask(a, w.agent, w.account, cedar.NewRecord(m))
+	}
 	m = settingFacts(in.Setting)
 	m["requester"], m["kinds"] = w.user(ana()), cedar.NewSet()
 	ask(actionReview, w.user(Subject{User: "rex", Groups: []string{"g"}}), w.account, cedar.NewRecord(m))

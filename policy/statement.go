@@ -88,7 +88,7 @@ func (e *evaluation) find(s *sql.Statement) *findings {
 }
 
 func (e *evaluation) mayRead(class string, s *sql.Statement) bool {
-	if len(e.b.actions[actionReadClear].all) == 0 {
+	if e.in.MaskAll || len(e.b.actions[actionReadClear].all) == 0 {
 		return false
 	}
 	key := class + "\x00" + string(s.Kind) + "\x00" + s.Category.String()

@@ -51,6 +51,7 @@ type Subject struct {
 type Setting struct {
 	Connection, Role, Warehouse, Database, Schema string
 	SessionID                                     string
+	Emergency                                     bool // the session was opened by Bundle.OpenEmergency
 }
 
 // Usage is what the session has consumed so far, for budgets.
@@ -75,6 +76,8 @@ type Input struct {
 	Setting    Setting
 	Statements []sql.Statement
 	Usage      Usage
+	// MaskAll masks every class, also those that the subject may read in clear.
+	MaskAll bool
 	// Estimate is called at most once, and only if a policy refers to it.
 	// nil or an error: unknown, and a rule that needs it holds.
 	Estimate func() (Estimate, error)
