@@ -20,7 +20,8 @@ import (
 	"github.com/jit-access/jit/session/secret"
 )
 
-// Principal is the human behind an agent, as the identity provider names them.
+// Principal is the human behind an agent, as the identity provider names them,
+// or a machine (a CI job, a service) that the server's configuration names.
 type Principal struct {
 	Issuer  string // OIDC issuer URL
 	Subject string // stable subject within the issuer; with Issuer the identity
@@ -30,6 +31,15 @@ type Principal struct {
 
 // ID is the principal's stable identity, comparable across requests.
 func (p Principal) ID() string { return p.Issuer + "|" + p.Subject }
+
+// MachineIssuer is the Issuer of machines, whose Subject is the name that the
+// server's configuration gives them. It is no URL, so that no identity provider
+// can issue it.
+const MachineIssuer = "machine"
+
+// Machine reports whether the principal is a machine: it may ask, and never
+// decide or administer.
+func (p Principal) Machine() bool { return p.Issuer == MachineIssuer }
 
 // Display is what people read: the e-mail if known, else the subject.
 func (p Principal) Display() string {

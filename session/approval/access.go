@@ -15,12 +15,21 @@ import (
 // isBroker reports whether the caller holds a broker token.
 func (w Caller) isBroker() bool { return w.Session != "" }
 
-// person refuses broker tokens: they are for broker calls only.
-func (w Caller) person() error {
+// signedIn refuses broker tokens: they are for broker calls only.
+func (w Caller) signedIn() error {
 	if w.isBroker() {
 		return session.Refuse(session.ErrForbidden, "A broker token cannot do this. Sign in as a person.")
 	}
 	return nil
+}
+
+// person refuses brokers and machines, whatever groups a rule gives them: what
+// decides or administers is a human being.
+func (w Caller) person() error {
+	if w.Principal.Machine() {
+		return session.Refuse(session.ErrForbidden, "A machine cannot do this. It needs a person who signed in.")
+	}
+	return w.signedIn()
 }
 
 // broker refuses everyone but the broker of session id. Other sessions do not
@@ -36,12 +45,12 @@ func (w Caller) broker(id string) error {
 }
 
 func (s *Store) isAdmin(w Caller) bool {
-	return !w.isBroker() && slices.Contains(w.Principal.Groups, s.cfg.AdminGroup)
+	return w.person() == nil && slices.Contains(w.Principal.Groups, s.cfg.AdminGroup)
 }
 
 func (s *Store) admin(w Caller) error {
-	if s.isAdmin(w) {
-		return nil
+	if err := w.person(); err != nil || s.isAdmin(w) {
+		return err
 	}
 	return session.Refuse(session.ErrForbidden, "This needs the group %s.", s.cfg.AdminGroup)
 }

@@ -16,6 +16,7 @@ import (
 type Caller struct {
 	Principal session.Principal
 	Session   string // not empty: a broker token of this session
+	Workload  string // of a machine: the subject of its token, for the audit
 }
 
 // systemCaller is the server itself: start-up and the sweeper.
@@ -145,6 +146,9 @@ func (s *Store) writeEvents(ctx context.Context, c *change) error {
 }
 
 func (s *Store) writeAudit(ctx context.Context, c *change, action, outcome string) error {
+	if c.who.Workload != "" {
+		c.note("workload", c.who.Workload)
+	}
 	detail, err := json.Marshal(c.detail)
 	if err != nil {
 		return fmt.Errorf("writing the audit row: %w", err)

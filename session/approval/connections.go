@@ -268,7 +268,7 @@ type ConnectionTest struct {
 // connections lists what w could ask for: admins see all of a connection, and
 // others those that the policy would not deny them, without account and user.
 func (s *Store) connections(ctx context.Context, w Caller) ([]Connection, error) {
-	if err := w.person(); err != nil {
+	if err := w.signedIn(); err != nil {
 		return nil, err
 	}
 	rows, err := s.db.read.QueryContext(ctx, `SELECT name FROM connections ORDER BY name`)

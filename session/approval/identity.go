@@ -2,13 +2,12 @@ package approval
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -16,94 +15,135 @@ import (
 	"github.com/jit-access/jit/session"
 )
 
-// identities verifies ID tokens of one issuer. Discovery happens with the first
-// token and again after a failure, so that the server can start before the
-// identity provider; until then nobody gets in.
+// identities turns tokens into principals: ID tokens of one issuer into people,
+// and tokens that a MachineIdentity describes into machines.
 type identities struct {
-	issuer      string
+	people      *trusted
+	clientID    string
 	audiences   []string
 	groupsClaim string
-	hc          *http.Client
+	machines    []MachineIdentity
+	others      map[string]*trusted // issuers of machines alone, by URL
 	now         func() time.Time
-
-	mu       sync.Mutex
-	verifier *oidc.IDTokenVerifier
-	failed   error // of the last discovery
-	failedAt time.Time
 }
 
-// discoveryPause keeps callers from queueing up behind an identity provider
-// that is down: for so long they get the last failure at once.
-const discoveryPause = time.Second
+// maxAhead is how far the clock of an issuer may be before ours. An expiry gets
+// no grace: tokens live for minutes, and are renewed before.
+const maxAhead = 5 * time.Minute
 
-// discovered returns the verifier, discovering the issuer if need be.
-func (i *identities) discovered(ctx context.Context) (*oidc.IDTokenVerifier, error) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.verifier != nil {
-		return i.verifier, nil
+func newIdentities(cfg Config) *identities {
+	i := &identities{
+		clientID: cfg.ClientID, audiences: cfg.Audiences, groupsClaim: cfg.GroupsClaim, machines: cfg.Machines,
+		others: map[string]*trusted{}, now: cfg.Store.cfg.Now,
 	}
-	if i.failed != nil && time.Since(i.failedAt) < discoveryPause {
-		return nil, i.failed
+	i.people = i.trust(cfg.Issuer, cfg.HTTPClient)
+	for _, m := range cfg.Machines {
+		if m.Issuer != cfg.Issuer && i.others[m.Issuer] == nil {
+			i.others[m.Issuer] = i.trust(m.Issuer, cfg.HTTPClient)
+		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	// The provider keeps the context for its key set: it must not be ours.
-	p, err := oidc.NewProvider(oidc.ClientContext(context.WithoutCancel(ctx), &http.Client{Transport: i.hc.Transport, Timeout: 10 * time.Second}), i.issuer)
+	return i
+}
+
+func (i *identities) trust(issuer string, hc *http.Client) *trusted {
+	return &trusted{url: issuer, hc: hc, now: i.now}
+}
+
+// identified is whom a token names.
+type identified struct {
+	principal session.Principal
+	until     time.Time // when the token ends
+	workload  string    // of a machine: the token's own subject
+}
+
+// verify turns a token into whom it names. What is refused says no more than
+// what its bearer knows; the joined cause is for the log.
+func (i *identities) verify(ctx context.Context, raw string) (identified, error) {
+	iss, typ := peek(raw)
+	issuer := i.others[iss]
+	if iss == i.people.url {
+		issuer = i.people
+	}
+	if issuer == nil {
+		return identified{}, session.Refuse(session.ErrSignIn, "The token is of an issuer that is not known here: run jit login.")
+	}
+	v, err := issuer.discovered(ctx)
 	if err != nil {
-		i.failed, i.failedAt = fmt.Errorf("discovering the issuer %s: %w", i.issuer, err), time.Now()
-		return nil, i.failed
-	}
-	// The audience is checked below, against a list.
-	i.verifier = p.Verifier(&oidc.Config{SkipClientIDCheck: true, Now: i.now})
-	return i.verifier, nil
-}
-
-// claims are the ones the server reads; everything else is ignored.
-type claims struct {
-	Email         string          `json:"email"`
-	EmailVerified json.RawMessage `json:"email_verified"`
-}
-
-// verify turns an ID token into the person it names, and when it ends.
-func (i *identities) verify(ctx context.Context, raw string) (session.Principal, time.Time, error) {
-	v, err := i.discovered(ctx)
-	if err != nil {
-		return session.Principal{}, time.Time{}, errors.Join(session.Refuse(session.ErrUnavailable, "The identity provider cannot be reached, so nobody can be let in. Try again."), err)
+		return identified{}, errors.Join(session.Refuse(session.ErrUnavailable, "The identity provider cannot be reached, so nobody can be let in. Try again."), err)
 	}
 	tok, err := v.Verify(ctx, raw)
 	if err != nil {
 		var expired *oidc.TokenExpiredError
 		if errors.As(err, &expired) {
-			return session.Principal{}, time.Time{}, session.Refuse(session.ErrSignIn, "Your sign-in has expired: run jit login.")
+			return identified{}, session.Refuse(session.ErrSignIn, "Your sign-in has expired: run jit login.")
 		}
-		return session.Principal{}, time.Time{}, errors.Join(session.Refuse(session.ErrSignIn, "The token is not valid here: run jit login."), err)
+		return identified{}, errors.Join(session.Refuse(session.ErrSignIn, "The token is not valid here: run jit login."), err)
 	}
-	if tok.Subject == "" || !slices.ContainsFunc(tok.Audience, func(a string) bool { return slices.Contains(i.audiences, a) }) {
-		return session.Principal{}, time.Time{}, session.Refuse(session.ErrSignIn, "The token is for another audience: run jit login against this server.")
+	if tok.IssuedAt.After(i.now().Add(maxAhead)) {
+		return identified{}, session.Refuse(session.ErrSignIn, "The token was issued in the future: the clocks of the identity provider and of this server differ.")
 	}
-	var c claims
-	var all map[string]json.RawMessage
-	if err := errors.Join(tok.Claims(&c), tok.Claims(&all)); err != nil {
-		return session.Principal{}, time.Time{}, session.Refuse(session.ErrSignIn, "The token's claims cannot be read: run jit login.")
+	var c claimSet
+	if err := tok.Claims(&c); err != nil || tok.Subject == "" {
+		return identified{}, session.Refuse(session.ErrSignIn, "The token's claims cannot be read: run jit login.")
 	}
-	p := session.Principal{Issuer: tok.Issuer, Subject: tok.Subject, Groups: groups(all[i.groupsClaim])}
-	if v := strings.Trim(string(c.EmailVerified), `"`); v == "" || v == "true" {
-		p.Email = c.Email
+	if issuer == i.people && i.meantForPeople(tok) {
+		return i.person(tok, typ, c)
 	}
-	return p, tok.Expiry, nil
+	return i.machine(tok, c)
 }
 
-// groups reads a claim that is a list of names or a single one. Anything else
-// is no group at all.
-func groups(raw json.RawMessage) []string {
-	var list []string
-	if json.Unmarshal(raw, &list) == nil {
-		return list
+func (i *identities) meantForPeople(tok *oidc.IDToken) bool {
+	return slices.ContainsFunc(tok.Audience, func(a string) bool { return slices.Contains(i.audiences, a) })
+}
+
+// person reads an ID token (OpenID Connect Core §2). There is no nonce to
+// check: the device grant has none.
+func (i *identities) person(tok *oidc.IDToken, typ string, c claimSet) (identified, error) {
+	refuse := func(text string) (identified, error) {
+		return identified{}, session.Refuse(session.ErrSignIn, "%s", text)
 	}
-	var one string
-	if json.Unmarshal(raw, &one) == nil && one != "" {
-		return []string{one}
+	azp := c.text("azp")
+	switch {
+	case tok.IssuedAt.IsZero():
+		return refuse("The token does not say when it was issued: it is not an ID token.")
+	// What a client gets for itself must not pass as a person: it could review.
+	case strings.EqualFold(typ, "at+jwt"), strings.EqualFold(typ, "application/at+jwt"), c.text("idtyp") == "app", c.text("gty") == "client-credentials",
+		tok.Subject == azp, tok.Subject == c.text("client_id"), tok.Subject == i.clientID:
+		return refuse("This is a token of a program, or an access token, where an ID token of a person is needed.")
+	case len(tok.Audience) > 1 && azp == "":
+		return refuse("The token is for several audiences and does not say which of them it was given to.")
+	case azp != "" && azp != i.clientID && !slices.Contains(i.audiences, azp):
+		return refuse("The token was given to another client: run jit login against this server.")
 	}
-	return nil
+	list, err := c.groups(i.groupsClaim)
+	if err != nil {
+		return identified{}, err
+	}
+	p := session.Principal{Issuer: tok.Issuer, Subject: tok.Subject, Groups: list}
+	if v := strings.Trim(string(c["email_verified"]), `"`); v == "" || v == "true" {
+		p.Email = c.text("email")
+	}
+	return identified{principal: p, until: tok.Expiry}, nil
+}
+
+// peek reads, of a token that is not verified yet, who is said to have issued
+// it, to know whose keys to ask, and its type.
+func peek(raw string) (issuer, typ string) {
+	parts := strings.Split(raw, ".")
+	if len(parts) != 3 {
+		return "", ""
+	}
+	var head struct {
+		Type string `json:"typ"`
+	}
+	var body struct {
+		Issuer string `json:"iss"`
+	}
+	for n, to := range []any{&head, &body} {
+		text, err := base64.RawURLEncoding.DecodeString(parts[n])
+		if err != nil || json.Unmarshal(text, to) != nil {
+			return "", ""
+		}
+	}
+	return body.Issuer, head.Type
 }

@@ -302,7 +302,7 @@ func (s *Store) cosigned(ctx context.Context, sessionID string) ([]byte, error) 
 func (s *Store) openRecording(ctx context.Context, w Caller, sessionID, file string) (io.Reader, error) {
 	err := s.checkAndRecord(ctx, w, "recording.read", sessionID, func(ctx context.Context, c *change) error {
 		c.note("file", file)
-		if err := w.person(); err != nil {
+		if err := w.signedIn(); err != nil {
 			return err
 		}
 		_, err := s.lockSession(ctx, c, sessionID)

@@ -46,7 +46,7 @@ func (s *Store) submit(ctx context.Context, w Caller, sub session.Submission) (s
 // submitSession asks the policy first: Allow grants at once, Hold waits for a
 // reviewer, Deny ends it.
 func (s *Store) submitSession(ctx context.Context, c *change, sub session.Submission) (session.Request, error) {
-	if err := c.who.person(); err != nil {
+	if err := c.who.signedIn(); err != nil {
 		return session.Request{}, err
 	}
 	scope, err := s.completeScope(ctx, c, sub.Scope)

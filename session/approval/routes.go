@@ -125,7 +125,7 @@ func (s *Server) ready(ctx context.Context) error {
 	if _, err := s.store.lastEvent(ctx); err != nil {
 		return err
 	}
-	_, err := s.ids.discovered(ctx)
+	_, err := s.ids.people.discovered(ctx)
 	return err
 }
 

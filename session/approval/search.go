@@ -58,7 +58,7 @@ func (s *Store) search(ctx context.Context, w Caller, q Search) (Found, error) {
 		low, top int64
 	)
 	err := s.checkAndRecord(ctx, w, "audit.search", "", func(_ context.Context, c *change) (err error) {
-		if err := w.person(); err != nil {
+		if err := w.signedIn(); err != nil {
 			return err
 		}
 		if terms, err = q.terms(); err != nil {

@@ -24,15 +24,16 @@ import (
 // Config is what a Server is made of. Store, Issuer and ClientID are needed.
 type Config struct {
 	Store       *Store
-	Issuer      string   // OIDC issuer URL
-	ClientID    string   // of jit at the issuer, for jit login
-	Scopes      []string // asked for at sign-in; default openid profile email groups offline_access
-	Audiences   []string // accepted in tokens; default ClientID
-	GroupsClaim string   // default "groups"
-	PublicURL   string   // how clients reach the server; its host is accepted besides loopback
-	BehindProxy bool     // a proxy in front checks the Host header and terminates TLS
-	Version     string   // of jit
-	Rate        int      // calls a second of one caller, four times as many at once; default 100, < 0 = no limit
+	Issuer      string            // OIDC issuer URL
+	ClientID    string            // of jit at the issuer, for jit login
+	Scopes      []string          // asked for at sign-in; default openid profile email groups offline_access
+	Audiences   []string          // accepted in tokens; default ClientID
+	GroupsClaim string            // default "groups"; with dots, the path to a nested claim
+	Machines    []MachineIdentity // whose tokens are taken besides people's; the first that fits counts
+	PublicURL   string            // how clients reach the server; its host is accepted besides loopback
+	BehindProxy bool              // a proxy in front checks the Host header and terminates TLS
+	Version     string            // of jit
+	Rate        int               // calls a second of one caller, four times as many at once; default 100, < 0 = no limit
 	HTTPClient  *http.Client
 	Logger      *slog.Logger
 }
@@ -73,6 +74,15 @@ func NewServer(cfg Config) (*Server, error) {
 	if cfg.GroupsClaim == "" {
 		cfg.GroupsClaim = "groups"
 	}
+	for _, m := range cfg.Machines {
+		var forPeople []string
+		if m.Issuer == cfg.Issuer {
+			forPeople = cfg.Audiences
+		}
+		if err := m.check(forPeople, cfg.Store.cfg.AdminGroup); err != nil {
+			return nil, fmt.Errorf("making the approval server: %w", err)
+		}
+	}
 	if cfg.HTTPClient == nil {
 		cfg.HTTPClient = &http.Client{Timeout: 10 * time.Second}
 	}
@@ -81,7 +91,7 @@ func NewServer(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, store: cfg.Store, log: cfg.Logger, stopping: make(chan struct{}), streams: streams{n: map[string]int{}},
-		ids: &identities{issuer: cfg.Issuer, audiences: cfg.Audiences, groupsClaim: cfg.GroupsClaim, hc: cfg.HTTPClient, now: cfg.Store.cfg.Now},
+		ids: newIdentities(cfg),
 	}
 	s.metrics = newMetrics(cfg.Store)
 	if cfg.Rate == 0 {
@@ -229,14 +239,14 @@ func (s *Server) identify(r *http.Request) (caller, error) {
 		w, err := s.store.brokerCaller(r.Context(), secret.New(token))
 		return caller{Caller: w}, err
 	}
-	p, until, err := s.ids.verify(r.Context(), token)
+	who, err := s.ids.verify(r.Context(), token)
 	if err != nil {
 		return caller{}, err
 	}
-	if err := s.store.sawPrincipal(r.Context(), p); err != nil {
+	if err := s.store.sawPrincipal(r.Context(), who.principal); err != nil {
 		return caller{}, err
 	}
-	return caller{Caller: Caller{Principal: p}, until: until}, nil
+	return caller{Caller: Caller{Principal: who.principal, Workload: who.workload}, until: who.until}, nil
 }
 
 // guard refuses what a browser on a rebound name would send, and sets the
@@ -281,6 +291,6 @@ func (s *Server) hostAllowed(hostport string) bool {
 // CheckIssuer discovers the identity provider now rather than with the first
 // token, for those who want to know at start.
 func (s *Server) CheckIssuer(ctx context.Context) error {
-	_, err := s.ids.discovered(ctx)
+	_, err := s.ids.people.discovered(ctx)
 	return err
 }

@@ -32,7 +32,7 @@ func (s *Store) openGrant(ctx context.Context, w Caller, grantID, recordingKey s
 		dryRun *policy.Bundle // nil: none
 	)
 	err := s.checkAndRecord(ctx, w, "session.open", grantID, func(ctx context.Context, c *change) error {
-		if err := w.person(); err != nil {
+		if err := w.signedIn(); err != nil {
 			return err
 		}
 		if _, err := note.NewVerifier(recordingKey); err != nil {
@@ -248,7 +248,7 @@ func (s *Store) revoke(ctx context.Context, w Caller, id, reason string) error {
 		if err != nil {
 			return err
 		}
-		if err := w.person(); err != nil {
+		if err := w.signedIn(); err != nil {
 			return err
 		}
 		if len(reason) > maxReason {
