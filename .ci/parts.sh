@@ -8,6 +8,7 @@
 #   .cache/snow      venv: the snow command line
 #   .cache/dbt       venv: dbt
 #   .cache/jdbc      Snowflake's JDBC driver, and the agent compiled for it
+#   .cache/versitygw an S3 server with object lock
 #
 # Every part is an exact version. A part that is there already costs nothing:
 # a stamp holds the digest of what it was made from. Run it any number of times.
@@ -95,6 +96,11 @@ jdbc() { # jdbc COORDINATES FOLDER: the driver's jar, and the agent's classes
   javac -cp "$cache/jdbc/$artifact.jar" -d "$cache/jdbc" "$2/Agent.java"
 }
 
+gotool() { # gotool NAME FILE: the program that FILE names as PACKAGE@VERSION
+  mkdir -p "$cache/$1/bin"
+  GOBIN=$cache/$1/bin GOFLAGS=-trimpath CGO_ENABLED=0 retry go install "$(<"$2")"
+}
+
 part driver .ci/requirements-driver.txt -- venv driver .ci/requirements-driver.txt
 part fakesnow .ci/requirements-fakesnow.txt -- venv fakesnow .ci/requirements-fakesnow.txt
 part node cmd/jit/testdata/node/package.json cmd/jit/testdata/node/package-lock.json -- packages node cmd/jit/testdata/node
@@ -102,3 +108,4 @@ part clients .ci/requirements-clients.txt -- venv clients .ci/requirements-clien
 part snow .ci/requirements-snow.txt -- venv snow .ci/requirements-snow.txt
 part dbt .ci/requirements-dbt.txt -- venv dbt .ci/requirements-dbt.txt
 part jdbc .ci/jdbc.txt cmd/jit/testdata/agents/java/Agent.java -- jdbc .ci/jdbc.txt cmd/jit/testdata/agents/java
+part versitygw .ci/versitygw.txt -- gotool versitygw .ci/versitygw.txt
