@@ -1,6 +1,7 @@
 package snowflake
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/base64"
 	"errors"
@@ -24,10 +25,10 @@ const (
 )
 
 // MaskArrow rewrites an Arrow IPC stream batch by batch. Masked columns are
-// built anew, so that no byte of an original value is left, also not under a
-// NULL or in padding; kept columns are written from their own buffers. Field
-// and schema metadata stay. Batches come out uncompressed and never empty: the
-// drivers' readers stumble over both. On error w has received a prefix.
+// made anew, so that no byte of an original value is left, also not under a
+// NULL or in padding; kept columns keep their bytes. Field and schema metadata
+// stay. Batches come out uncompressed and never empty: the drivers' readers
+// stumble over both. On error w has received a prefix.
 func MaskArrow(w io.Writer, r io.Reader, plan []Rewrite) (rows int64, err error) {
 	return maskArrow(w, r, plan, maxArrowBody)
 }
@@ -39,40 +40,15 @@ func maskArrow(w io.Writer, r io.Reader, plan []Rewrite, limit int64) (rows int6
 			err = fmt.Errorf("%w: the reader gave up", ErrArrow)
 		}
 	}()
-	mem := bounded{memory.NewGoAllocator(), limit}
-	in, err := openArrow(r, mem)
-	if err != nil {
-		return 0, fmt.Errorf("%w: opening the stream: %w", ErrArrow, err)
-	}
-	defer in.Release()
-	schema, err := maskSchema(in.Schema(), plan)
+	begun, err := beginArrow(r, plan, limit)
 	if err != nil {
 		return 0, err
 	}
-	out := ipc.NewWriter(w, ipc.WithAllocator(mem), ipc.WithSchema(schema))
-	for in.Next() {
-		rec := in.RecordBatch()
-		if rec.NumRows() == 0 {
-			continue
-		}
-		masked, err := maskRecord(mem, schema, rec, plan)
-		if err != nil {
-			return rows, err
-		}
-		err = out.Write(masked)
-		masked.Release()
-		if err != nil {
-			return rows, fmt.Errorf("writing a batch: %w", err)
-		}
-		rows += rec.NumRows()
+	if !begun.patchable() {
+		return rebuildArrow(w, begun.again(), plan, limit)
 	}
-	if err := in.Err(); err != nil {
-		return rows, fmt.Errorf("%w: reading a batch: %w", ErrArrow, err)
-	}
-	if err := out.Close(); err != nil {
-		return rows, fmt.Errorf("ending the stream: %w", err)
-	}
-	return rows, nil
+	p := arrowPatch{w: bufio.NewWriterSize(w, 64<<10), r: r, plan: plan, schema: begun.schema, limit: limit}
+	return p.run(begun.next)
 }
 
 // bounded refuses allocations beyond a limit: lengths in a stream are claims.
@@ -149,51 +125,6 @@ func maskable(t arrow.DataType) bool {
 		return maskable(t.KeyType()) && maskable(t.ItemType())
 	}
 	return false
-}
-
-func maskRecord(mem memory.Allocator, schema *arrow.Schema, rec arrow.RecordBatch, plan []Rewrite) (arrow.RecordBatch, error) {
-	columns := make([]arrow.Array, len(plan))
-	var made []arrow.Array
-	defer func() {
-		for _, a := range made {
-			a.Release()
-		}
-	}()
-	for i, r := range plan {
-		column := rec.Column(i)
-		switch {
-		case r.Keeps():
-			columns[i] = column
-			continue
-		case r.Null:
-			columns[i] = array.MakeArrayOfNull(mem, column.DataType(), int(rec.NumRows()))
-		default:
-			text, ok := column.(*array.String)
-			if !ok {
-				return nil, fmt.Errorf("%w: a text column is stored otherwise", ErrArrow)
-			}
-			columns[i] = maskText(mem, text, r)
-		}
-		made = append(made, columns[i])
-	}
-	return array.NewRecordBatch(schema, columns, rec.NumRows()), nil
-}
-
-func maskText(mem memory.Allocator, in *array.String, r Rewrite) arrow.Array {
-	b := array.NewStringBuilder(mem)
-	defer b.Release()
-	b.Reserve(in.Len())
-	var value, text []byte
-	for i := range in.Len() {
-		if in.IsNull(i) {
-			b.AppendNull()
-			continue
-		}
-		value = append(value[:0], in.Value(i)...)
-		text = r.Text(text[:0], value)
-		b.Append(string(bytes.ToValidUTF8(text, []byte("\uFFFD"))))
-	}
-	return b.NewArray()
 }
 
 // MaskArrowBase64 rewrites an inline Arrow result. The empty string, which is
