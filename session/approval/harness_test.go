@@ -94,8 +94,12 @@ func (i *issuer) sign(t *testing.T, key any, claims map[string]any) string {
 }
 
 func (i *issuer) claims(p session.Principal, now time.Time) map[string]any {
+	audience := clientID
+	if p.Machine() {
+		audience = machineAudience
+	}
 	return map[string]any{
-		"iss": i.URL, "sub": p.Subject, "aud": "jit-cli", "email": p.Email, "groups": p.Groups,
+		"iss": i.URL, "sub": p.Subject, "aud": audience, "email": p.Email, "groups": p.Groups,
 		"iat": now.Unix(), "exp": now.Add(10 * time.Minute).Unix(),
 	}
 }
