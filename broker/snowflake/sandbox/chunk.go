@@ -3,10 +3,7 @@ package sandbox
 import (
 	"bytes"
 	"compress/gzip"
-	"crypto/rand"
 	"crypto/subtle"
-	"encoding/base64"
-	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -43,14 +40,7 @@ func (s *Server) addChunks(r *http.Request, d *resultData, rest [][]any, encode 
 	if len(rest) == 0 {
 		return nil
 	}
-	var raw [32]byte
-	_, _ = rand.Read(raw[:]) // never fails
-	key := base64.StdEncoding.EncodeToString(raw[:])
-	d.ChunkHeaders = map[string]string{headerAlgorithm: "AES256", headerKey: key}
-	scheme := "http://"
-	if r.TLS != nil {
-		scheme = "https://"
-	}
+	var parts []Part
 	for len(rest) > 0 {
 		n := min(s.opt.ChunkRows, len(rest))
 		plain, err := encode(rest[:n])
@@ -61,14 +51,10 @@ func (s *Server) addChunks(r *http.Request, d *resultData, rest [][]any, encode 
 		z := gzip.NewWriter(&packed)
 		_, _ = z.Write(plain)
 		_ = z.Close()
-		name := rand.Text()
-		s.mu.Lock()
-		maps.DeleteFunc(s.chunks, func(_ string, c *chunk) bool { return time.Now().After(c.expires) })
-		s.chunks[name] = &chunk{body: packed.Bytes(), key: key, arrow: d.Format == "arrow", expires: time.Now().Add(s.opt.ChunkLife)}
-		s.mu.Unlock()
-		d.Chunks = append(d.Chunks, chunkInfo{URL: scheme + r.Host + chunkPath + name, Rows: n, Uncompressed: len(plain), Compressed: packed.Len()})
+		parts = append(parts, Part{Rows: n, Plain: len(plain), Gzip: packed.Bytes()})
 		rest = rest[n:]
 	}
+	s.offer(r, d, parts)
 	return nil
 }
 

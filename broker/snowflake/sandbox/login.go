@@ -231,7 +231,7 @@ func (s *Server) renew(w http.ResponseWriter, r *http.Request) {
 // replace the defaults.
 func (s *Server) parameters(sess *session) []snowflake.Parameter {
 	var list []snowflake.Parameter
-	for _, p := range defaultParameters() {
+	for _, p := range s.defaults() {
 		if v, ok := sess.param(p.Name); ok {
 			p.Value = paramJSON(v, p.Value)
 		}

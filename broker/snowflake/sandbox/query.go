@@ -211,9 +211,18 @@ func (s *Server) answerOutcome(w http.ResponseWriter, r *http.Request, ex *execu
 		s.answerError(w, ex.id, ex.err)
 		return
 	}
+	if ex.out.answer != nil {
+		data, err := s.renderAnswer(r, ex)
+		s.answerData(w, ex.id, data, err)
+		return
+	}
 	data, err := s.render(r, ex)
+	s.answerData(w, ex.id, data, err)
+}
+
+func (s *Server) answerData(w http.ResponseWriter, queryID string, data any, err error) {
 	if err != nil {
-		s.answerError(w, ex.id, err)
+		s.answerError(w, queryID, err)
 		return
 	}
 	succeed(w, data)

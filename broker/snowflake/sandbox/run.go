@@ -41,6 +41,7 @@ type outcome struct {
 	updated  int64
 	deleted  int64
 	children []*execution
+	answer   *Answer // a scripted one, in place of columns and rows
 }
 
 // status is the outcome of a statement that says only that it is done.
@@ -51,6 +52,9 @@ func status(text string, typeID int) *outcome {
 // run executes one statement, or describes it. It waits for its turn in the
 // session.
 func (s *Server) run(ctx context.Context, sess *session, text string, bindings map[string]bind, describe bool) (*outcome, error) {
+	if out, err := s.scripted(ctx, text, describe); out != nil || err != nil {
+		return out, err
+	}
 	toks, err := lex(text)
 	if err != nil {
 		return nil, err

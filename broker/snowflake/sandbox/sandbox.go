@@ -55,6 +55,10 @@ type Options struct {
 	// AnswerWithin is how long a request waits for its statement before it is
 	// answered with "in progress". 0: 45 s, as Snowflake.
 	AnswerWithin time.Duration
+	// Script is asked about every statement before the engine. Nil: none.
+	Script Script
+	// Parameters replace the values of parameters a login is told, by name.
+	Parameters map[string]string
 }
 
 // Execution is one statement the server ran (or described).
