@@ -71,7 +71,10 @@ type Config struct {
 	Hold time.Duration
 	// Wait bounds how long a pending request outlives the agent's waiting: then
 	// it is withdrawn. 0 means as long as the request itself lives.
-	Wait      time.Duration
+	Wait time.Duration
+	// Ended is called once when the session ends while the broker serves, with the
+	// reason for people; it must not block. nil: nobody is told.
+	Ended     func(why string)
 	Logger    *slog.Logger      // nil discards
 	Transport http.RoundTripper // upstream; nil means a transport of its own
 	MaxLogins int               // concurrent driver logins; 0 means 32
@@ -118,6 +121,13 @@ func New(cfg Config) (*Broker, error) {
 func (b *Broker) Serve(ctx context.Context, ln net.Listener) error {
 	return b.serve(ctx, ln)
 }
+
+// Ready is closed once Serve has begun: from then on ServeHTTP may be called by
+// others than the broker's own listener.
+func (b *Broker) Ready() <-chan struct{} { return b.ready }
+
+// Host is the Host header that requests must have. It is known once Ready is closed.
+func (b *Broker) Host() string { return b.host }
 
 // randomKey draws a key that lives as long as the broker.
 func randomKey() ([]byte, error) {

@@ -145,23 +145,27 @@ func (b *Broker) refuseLine(r *http.Request) string {
 	return ""
 }
 
-// refuseRoute answers what is not served, and records it within a rate, so
-// that a scan cannot fill the recording.
+// refuseRoute answers what is not served, and records it.
 func (b *Broker) refuseRoute(w http.ResponseWriter, r *http.Request, why string) {
+	b.NoteRefused(r.Context(), why+": "+clip(r.Method+" "+r.URL.Path, 200))
+	body := faultRoute.refuse("this endpoint is not served").envelope()
+	writeBody(w, http.StatusNotFound, body)
+}
+
+// NoteRefused records what was refused without being a statement, within a rate,
+// so that a scan cannot fill the recording.
+func (b *Broker) NoteRefused(ctx context.Context, note string) {
 	if n, ok := b.protocolRate.take(time.Now()); ok {
-		note := fmt.Sprintf("%s: %s", why, clip(r.Method+" "+r.URL.Path, 200))
 		if n > 0 {
 			note += fmt.Sprintf(" (and %d more before it)", n)
 		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), recordTimeout)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 		defer cancel()
 		if _, err := b.cfg.Record(ctx, recording.Event{Kind: recording.KindProtocol, Note: oneLine(note)}); err != nil {
 			b.log.Error("recording a refused request failed", "err", err)
 		}
 	}
-	b.log.Warn("refused a request outside the route table", "why", why)
-	body := faultRoute.refuse("this endpoint is not served").envelope()
-	writeBody(w, http.StatusNotFound, body)
+	b.log.Warn("refused a request outside the route table")
 }
 
 // writeAnswer writes an envelope. What has a meaning is always HTTP 200:

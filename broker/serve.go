@@ -24,7 +24,9 @@ type Broker struct {
 	masker       *policy.Masker
 	analyze      analyzeFunc
 	upstream     *http.Client
+	ready        chan struct{} // closed when what follows is set
 	names        names
+	host         string
 	protocolRate rate
 	poll         time.Duration // longPoll, shorter in tests
 	asyncPoll    time.Duration // likewise
@@ -70,7 +72,7 @@ func assemble(cfg Config, lease digestKey) (*Broker, error) {
 	return &Broker{
 		cfg: cfg, log: cfg.Logger, lease: lease, idKey: idKey,
 		masker: policy.NewMasker(maskKey), analyze: sql.Analyze,
-		upstream: &http.Client{Transport: transport, CheckRedirect: noRedirect},
+		upstream: &http.Client{Transport: transport, CheckRedirect: noRedirect}, ready: make(chan struct{}),
 		deadline: deadlineAt(time.Now(), cfg.Session.Deadline),
 		poll:     longPoll, asyncPoll: asyncPoll, firstByte: firstByte,
 		protocolRate: rate{burst: 20, every: time.Second},
@@ -95,7 +97,7 @@ func (b *Broker) serve(ctx context.Context, ln net.Listener) error {
 		_ = ln.Close() // nothing was accepted
 		return err
 	}
-	b.names = names
+	b.names, b.host = names, ln.Addr().String()
 
 	// life ends with the session, not with ctx's values: what must still be
 	// done then (withdraw, close) runs under finish.
@@ -120,6 +122,7 @@ func (b *Broker) serve(ctx context.Context, ln net.Listener) error {
 		BaseContext: func(net.Listener) context.Context { return ctx },
 		ErrorLog:    slog.NewLogLogger(discardBodies{b.log.Handler()}, slog.LevelDebug),
 	}
+	close(b.ready)
 	b.spawn(b.watch)
 	b.spawn(b.sweep)
 	stopped := make(chan struct{})
@@ -167,6 +170,9 @@ func (b *Broker) end(why string) {
 		return
 	}
 	b.log.Info("session ended", "why", why)
+	if b.cfg.Ended != nil {
+		b.cfg.Ended(why)
+	}
 	b.stop(errSessionEnded)
 	b.finish(func(context.Context) { b.closeLogins() })
 }
