@@ -245,6 +245,10 @@ func (d *desk) Withdraw(_ context.Context, id string) error {
 	return session.ErrConflict
 }
 
+func (d *desk) Comment(context.Context, string, string) (session.Request, error) {
+	return session.Request{}, session.ErrForbidden // a broker says nothing
+}
+
 func (d *desk) Redeem(_ context.Context, id, digest string) (session.Decision, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -25,13 +25,16 @@ var (
 )
 
 // Submission is what a requester sends. For RequestSession, Scope counts; for
-// RequestStatement, Case and the rule that held it.
+// RequestStatement, Case and the rule that held it; for RequestExtension,
+// Case.SessionID and Scope.TTL, how much longer.
 type Submission struct {
 	Kind      RequestKind
 	Agent     Agent
 	Scope     Scope
 	Case      Case
 	Reason    string
+	Ticket    string
+	Emergency bool // of RequestSession only
 	Rule      string
 	RuleText  string
 	Reviewers []string
@@ -46,6 +49,8 @@ type Choice struct {
 	// Digest is Case.Digest (statement) or empty (session) of what the reviewer
 	// saw; a mismatch is ErrConflict.
 	Digest string
+	// KeepMasks approves a statement with every class masked.
+	KeepMasks bool
 }
 
 // Event is one change a Watch reports. IDs grow; a watcher resumes after the
@@ -66,8 +71,11 @@ const (
 	EventRequestSubmitted EventKind = "request.submitted"
 	EventRequestDecided   EventKind = "request.decided" // approved or denied
 	EventRequestEnded     EventKind = "request.ended"   // withdrawn, expired, used
+	EventRequestCommented EventKind = "request.commented"
+	EventEmergency        EventKind = "request.emergency" // emergency access was taken; besides submitted and decided
 	EventSessionOpened    EventKind = "session.opened"
-	EventSessionEnded     EventKind = "session.ended" // closed, revoked, expired
+	EventSessionExtended  EventKind = "session.extended" // its deadline has moved
+	EventSessionEnded     EventKind = "session.ended"    // closed, revoked, expired
 )
 
 // Filter narrows Pending. The zero value lists everything the caller may see
@@ -91,6 +99,8 @@ type Desk interface {
 	Decide(ctx context.Context, id string, c Choice) (Request, error)
 	// Withdraw ends a pending request of the caller's own.
 	Withdraw(ctx context.Context, id string) error
+	// Comment adds to what is said about a request, whatever its state.
+	Comment(ctx context.Context, id, text string) (Request, error)
 	// Redeem spends an approval: it succeeds at most once for ReuseOnce, and
 	// only if digest is the one approved. Shape and window approvals are
 	// checked for session and time.

@@ -7,14 +7,14 @@ import "fmt"
 // zero value with a meaning.
 
 var (
-	kindNames    = [...]string{RequestInvalid: "invalid", RequestSession: "session", RequestStatement: "statement"}
+	kindNames    = [...]string{RequestInvalid: "invalid", RequestSession: "session", RequestStatement: "statement", RequestExtension: "extension"}
 	stateNames   = [...]string{StatePending: "pending", StateApproved: "approved", StateUsed: "used", StateDenied: "denied", StateWithdrawn: "withdrawn", StateExpired: "expired"}
 	reuseNames   = [...]string{ReuseOnce: "once", ReuseShape: "shape", ReuseWindow: "window"}
 	outcomeNames = [...]string{OutcomeDeny: "deny", OutcomeApprove: "approve"}
 	phaseNames   = [...]string{PhaseClosed: "closed", PhaseOpen: "open", PhaseRevoked: "revoked", PhaseExpired: "expired", PhaseSealed: "sealed"}
 )
 
-// String returns session, statement or invalid.
+// String returns session, statement, extension or invalid.
 func (k RequestKind) String() string { return name(kindNames[:], uint8(k)) }
 
 // String returns the state's name.

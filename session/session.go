@@ -10,8 +10,10 @@
 //     are in; approvals count people, not groups.
 //  3. An approval binds to Case.Digest: same canonical text, binds, role,
 //     warehouse, database, schema, session and policy, or it does not apply.
-//  4. A Session's Deadline is absolute. It is set at first use and never moves
-//     without a new Decision.
+//  4. A Session's Deadline is absolute. It is set at first use and moves only by
+//     another Grant: a new decision, of a reviewer or of a rule made for that.
+//  5. An emergency opens a session without a reviewer only where the policy names
+//     it, and is marked as one in everything that is kept of it.
 package session
 
 import (
@@ -74,6 +76,7 @@ const (
 	RequestInvalid   RequestKind = iota
 	RequestSession               // a session with a Scope
 	RequestStatement             // one held statement of a running session
+	RequestExtension             // Scope.TTL more for the running session Case.SessionID
 )
 
 // State is where a request stands. The zero value is StatePending, which
@@ -128,8 +131,10 @@ type Request struct {
 	Principal Principal
 	Agent     Agent
 	Scope     Scope
-	Case      Case // only for RequestStatement
+	Case      Case // only for RequestStatement; of RequestExtension its SessionID
 	Reason    string
+	Ticket    string   // in another system; may be empty
+	Emergency bool     // a session that opens without a reviewer
 	Rule      string   // the policy rule that asks for a human
 	RuleText  string   // the rule's @reason
 	Reviewers []string // groups that may decide; empty = the default review groups
@@ -138,7 +143,17 @@ type Request struct {
 	ExpiresAt time.Time
 	State     State
 	Decisions []Decision
-	GrantID   string // set when a session request is approved
+	Comments  []Comment // oldest first
+	GrantID   string    // set when a request for a session or an extension is approved
+}
+
+// Comment is what somebody who can see a request says about it. It decides
+// nothing.
+type Comment struct {
+	ID   string
+	By   Principal
+	Text string // sanitise before drawing
+	At   time.Time
 }
 
 // Outcome is what a reviewer decided. The zero value is OutcomeDeny.
@@ -157,6 +172,9 @@ type Decision struct {
 	Reviewer  Principal
 	Outcome   Outcome
 	Reuse     Reuse
+	// KeepMasks: the statement's results arrive with every class masked, also
+	// those that the requester may read in clear.
+	KeepMasks bool
 	Reason    string
 	At        time.Time
 }
@@ -169,6 +187,8 @@ type Grant struct {
 	Agent     Agent
 	Scope     Scope
 	Rule      string // the rule or the decision that made it
+	Emergency bool
+	Extends   string // id of the session whose deadline it moves; empty: it opens one
 	IssuedAt  time.Time
 	ExpiresAt time.Time // by when the session must be opened
 }
@@ -197,6 +217,8 @@ type Session struct {
 	OpenedAt     time.Time
 	FirstUseAt   time.Time // zero until the first upstream session
 	Deadline     time.Time // absolute; before first use: latest possible
+	AsOf         time.Time // the server's clock when it said so; zero: unknown
+	Emergency    bool      // opened without a reviewer
 	PolicyDigest string
 }
 

@@ -30,7 +30,7 @@ func TestNamesRoundTrip(t *testing.T) {
 			t.Errorf("ParseOutcome(%q) = %v, %v", o.String(), got, err)
 		}
 	}
-	for k := session.RequestSession; k <= session.RequestStatement; k++ {
+	for k := session.RequestSession; k <= session.RequestExtension; k++ {
 		if got, err := session.ParseRequestKind(k.String()); err != nil || got != k {
 			t.Errorf("ParseRequestKind(%q) = %v, %v", k.String(), got, err)
 		}

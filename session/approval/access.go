@@ -64,6 +64,7 @@ func subject(p session.Principal, a session.Agent) policy.Subject {
 	return sub
 }
 
+// setting is where a session runs that was opened in good order.
 func setting(sc session.Scope) policy.Setting {
 	return policy.Setting{Connection: sc.Connection, Role: sc.Role, Warehouse: sc.Warehouse, Database: sc.Database, Schema: sc.Schema}
 }
@@ -71,6 +72,7 @@ func setting(sc session.Scope) policy.Setting {
 // settingOf is where a request would run.
 func settingOf(r session.Request) policy.Setting {
 	set := setting(r.Scope)
+	set.Emergency = r.Emergency
 	if r.Kind == session.RequestStatement {
 		set.SessionID = r.Case.SessionID
 	}

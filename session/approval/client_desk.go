@@ -54,7 +54,14 @@ func (d desk) Pending(ctx context.Context, f session.Filter) ([]session.Request,
 // Decide implements session.Desk.
 func (d desk) Decide(ctx context.Context, id string, c session.Choice) (session.Request, error) {
 	return d.requestCall(ctx, http.MethodPost, "/v1/requests/"+url.PathEscape(id)+"/decisions",
-		choiceDoc{Outcome: c.Outcome.String(), Reuse: c.Reuse.String(), Reason: c.Reason, Digest: c.Digest})
+		choiceDoc{Outcome: c.Outcome.String(), Reuse: c.Reuse.String(), Reason: c.Reason, Digest: c.Digest, KeepMasks: c.KeepMasks})
+}
+
+// Comment implements session.Desk.
+func (d desk) Comment(ctx context.Context, id, text string) (session.Request, error) {
+	var in commentInput
+	in.Body.Text = text
+	return d.requestCall(ctx, http.MethodPost, "/v1/requests/"+url.PathEscape(id)+"/comments", in.Body)
 }
 
 // Withdraw implements session.Desk.

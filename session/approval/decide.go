@@ -29,7 +29,7 @@ func (s *Store) decide(ctx context.Context, w Caller, id string, ch session.Choi
 		}
 		d := session.Decision{
 			ID: newID("dec"), RequestID: r.ID, Reviewer: w.Principal,
-			Outcome: ch.Outcome, Reuse: ch.Reuse, Reason: ch.Reason, At: c.now,
+			Outcome: ch.Outcome, Reuse: ch.Reuse, KeepMasks: ch.KeepMasks, Reason: ch.Reason, At: c.now,
 		}
 		if err := insertDecision(ctx, c, d); err != nil {
 			return err
@@ -61,8 +61,11 @@ func checkChoice(r session.Request, ch session.Choice) error {
 	if ch.Outcome != session.OutcomeApprove && ch.Outcome != session.OutcomeDeny {
 		return session.Refuse(session.ErrInvalid, "A decision is approve or deny.")
 	}
-	if len(ch.Reason) > maxReason {
-		return session.Refuse(session.ErrInvalid, "A reason may have at most %d bytes.", maxReason)
+	if len(ch.Reason) > maxReason || !plainText(ch.Reason) {
+		return session.Refuse(session.ErrInvalid, "A reason is UTF-8 without NUL and has at most %d bytes.", maxReason)
+	}
+	if ch.KeepMasks && (r.Kind != session.RequestStatement || ch.Outcome != session.OutcomeApprove) {
+		return session.Refuse(session.ErrInvalid, "Masks are kept where a statement is approved, and only there.")
 	}
 	want := ""
 	if r.Kind == session.RequestStatement {
@@ -108,7 +111,7 @@ func insertDecision(ctx context.Context, c *change, d session.Decision) error {
 // statement's approval used, before it is over.
 func (s *Store) approve(ctx context.Context, c *change, r *session.Request, reuse session.Reuse, rule string) error {
 	switch {
-	case r.Kind == session.RequestSession:
+	case r.Kind == session.RequestSession || r.Kind == session.RequestExtension:
 		r.ExpiresAt = c.now.Add(s.cfg.Limits.GrantTTL)
 		r.GrantID = newID("grant")
 	default:
@@ -129,14 +132,23 @@ func (s *Store) approve(ctx context.Context, c *change, r *session.Request, reus
 	if r.GrantID == "" {
 		return nil
 	}
-	doc, err := json.Marshal(grantDoc{Principal: toPrincipalDoc(r.Principal), Agent: toAgentDoc(r.Agent), Scope: toScopeDoc(r.Scope), Rule: rule})
+	g := grantDoc{Principal: toPrincipalDoc(r.Principal), Agent: toAgentDoc(r.Agent), Scope: toScopeDoc(r.Scope), Rule: rule, Emergency: r.Emergency}
+	if r.Kind == session.RequestExtension {
+		g.Extends = r.Case.SessionID
+	}
+	doc, err := json.Marshal(g)
 	if err != nil {
 		return fmt.Errorf("writing grant: %w", err)
 	}
 	c.note("grant", r.GrantID)
-	_, err = c.ExecContext(ctx, `INSERT INTO grants (id, request_id, principal_id, doc, issued_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)`,
-		r.GrantID, r.ID, r.Principal.ID(), string(doc), micros(c.now), micros(r.ExpiresAt))
-	return err
+	if _, err = c.ExecContext(ctx, `INSERT INTO grants (id, request_id, principal_id, doc, issued_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)`,
+		r.GrantID, r.ID, r.Principal.ID(), string(doc), micros(c.now), micros(r.ExpiresAt)); err != nil {
+		return err
+	}
+	if r.Kind == session.RequestExtension {
+		return s.extend(ctx, c, r)
+	}
+	return nil
 }
 
 // redeem spends an approval, see session.Desk.
@@ -168,6 +180,8 @@ func (s *Store) redeem(ctx context.Context, w Caller, id, digest string) (sessio
 		if d.Reuse, err = session.ParseReuse(reuse); err != nil {
 			return fmt.Errorf("redeeming %s: %w", id, errDamaged)
 		}
+		// Who wants masks kept is not outvoted by who does not.
+		d.KeepMasks = slices.ContainsFunc(r.Decisions, func(d session.Decision) bool { return d.KeepMasks })
 		if err := s.covers(ctx, c, r, d.Reuse, digest); err != nil {
 			return err
 		}

@@ -73,6 +73,7 @@ type caseDoc struct {
 	Database  string   `json:"database,omitempty"`
 	Schema    string   `json:"schema,omitempty"`
 	Policy    string   `json:"policy,omitempty" doc:"digest of the bundle that held it"`
+	Digest    string   `json:"digest,omitempty" maxLength:"64" readOnly:"true" doc:"what an approval binds to"`
 	Estimate  string   `json:"estimate,omitempty"`
 }
 
@@ -97,11 +98,13 @@ func (d caseDoc) statement() session.Case {
 }
 
 type submissionDoc struct {
-	Kind      string   `json:"kind" enum:"session,statement"`
+	Kind      string   `json:"kind" enum:"session,statement,extension"`
 	Agent     agentDoc `json:"agent,omitzero"`
-	Scope     scopeDoc `json:"scope,omitzero" doc:"for a session"`
-	Case      caseDoc  `json:"case,omitzero" doc:"for a statement"`
+	Scope     scopeDoc `json:"scope,omitzero" doc:"for a session; for an extension ttl_ms, how much longer"`
+	Case      caseDoc  `json:"case,omitzero" doc:"for a statement; for an extension its session_id"`
 	Reason    string   `json:"reason,omitempty" maxLength:"4096"`
+	Ticket    string   `json:"ticket,omitempty" maxLength:"255"`
+	Emergency bool     `json:"emergency,omitempty" doc:"for a session that opens without a reviewer, where the policy names that"`
 	Rule      string   `json:"rule,omitempty" maxLength:"255"`
 	RuleText  string   `json:"rule_text,omitempty" maxLength:"4096"`
 	Reviewers []string `json:"reviewers,omitempty" maxItems:"64"`
@@ -111,7 +114,7 @@ type submissionDoc struct {
 func toSubmissionDoc(s session.Submission) submissionDoc {
 	return submissionDoc{
 		Kind: s.Kind.String(), Agent: toAgentDoc(s.Agent), Scope: toScopeDoc(s.Scope), Case: toCaseDoc(s.Case),
-		Reason: s.Reason, Rule: s.Rule, RuleText: s.RuleText, Reviewers: s.Reviewers, Approvals: s.Approvals,
+		Reason: s.Reason, Ticket: s.Ticket, Emergency: s.Emergency, Rule: s.Rule, RuleText: s.RuleText, Reviewers: s.Reviewers, Approvals: s.Approvals,
 	}
 }
 
@@ -119,7 +122,7 @@ func (d submissionDoc) submission() (session.Submission, error) {
 	kind, err := session.ParseRequestKind(d.Kind)
 	return session.Submission{
 		Kind: kind, Agent: d.Agent.agent(), Scope: d.Scope.scope(), Case: d.Case.statement(),
-		Reason: d.Reason, Rule: d.Rule, RuleText: d.RuleText, Reviewers: d.Reviewers, Approvals: d.Approvals,
+		Reason: d.Reason, Ticket: d.Ticket, Emergency: d.Emergency, Rule: d.Rule, RuleText: d.RuleText, Reviewers: d.Reviewers, Approvals: d.Approvals,
 	}, err
 }
 
@@ -129,6 +132,7 @@ type decisionDoc struct {
 	Reviewer  principalDoc `json:"reviewer"`
 	Outcome   string       `json:"outcome" enum:"approve,deny"`
 	Reuse     string       `json:"reuse" enum:"once,shape,window"`
+	KeepMasks bool         `json:"keep_masks,omitempty" doc:"every class arrives masked"`
 	Reason    string       `json:"reason,omitempty"`
 	At        time.Time    `json:"at"`
 }
@@ -136,7 +140,7 @@ type decisionDoc struct {
 func toDecisionDoc(d session.Decision) decisionDoc {
 	return decisionDoc{
 		ID: d.ID, RequestID: d.RequestID, Reviewer: toPrincipalDoc(d.Reviewer),
-		Outcome: d.Outcome.String(), Reuse: d.Reuse.String(), Reason: d.Reason, At: d.At,
+		Outcome: d.Outcome.String(), Reuse: d.Reuse.String(), KeepMasks: d.KeepMasks, Reason: d.Reason, At: d.At,
 	}
 }
 
@@ -151,18 +155,27 @@ func (d decisionDoc) decision() (session.Decision, error) {
 	}
 	return session.Decision{
 		ID: d.ID, RequestID: d.RequestID, Reviewer: d.Reviewer.principal(),
-		Outcome: outcome, Reuse: reuse, Reason: d.Reason, At: d.At,
+		Outcome: outcome, Reuse: reuse, KeepMasks: d.KeepMasks, Reason: d.Reason, At: d.At,
 	}, nil
+}
+
+type commentDoc struct {
+	ID   string       `json:"id"`
+	By   principalDoc `json:"by"`
+	Text string       `json:"text"`
+	At   time.Time    `json:"at"`
 }
 
 type requestDoc struct {
 	ID        string        `json:"id"`
-	Kind      string        `json:"kind" enum:"session,statement"`
+	Kind      string        `json:"kind" enum:"session,statement,extension"`
 	Principal principalDoc  `json:"principal"`
 	Agent     agentDoc      `json:"agent,omitzero"`
 	Scope     scopeDoc      `json:"scope,omitzero"`
 	Case      caseDoc       `json:"case,omitzero"`
 	Reason    string        `json:"reason,omitempty"`
+	Ticket    string        `json:"ticket,omitempty"`
+	Emergency bool          `json:"emergency,omitempty"`
 	Rule      string        `json:"rule,omitempty"`
 	RuleText  string        `json:"rule_text,omitempty"`
 	Reviewers []string      `json:"reviewers,omitempty"`
@@ -171,15 +184,22 @@ type requestDoc struct {
 	ExpiresAt time.Time     `json:"expires_at"`
 	State     string        `json:"state" enum:"pending,approved,used,denied,withdrawn,expired"`
 	Decisions []decisionDoc `json:"decisions,omitempty"`
+	Comments  []commentDoc  `json:"comments,omitempty"`
 	GrantID   string        `json:"grant_id,omitempty"`
 }
 
 func toRequestDoc(r session.Request) requestDoc {
 	d := requestDoc{
 		ID: r.ID, Kind: r.Kind.String(), Principal: toPrincipalDoc(r.Principal), Agent: toAgentDoc(r.Agent),
-		Scope: toScopeDoc(r.Scope), Case: toCaseDoc(r.Case), Reason: r.Reason, Rule: r.Rule, RuleText: r.RuleText,
+		Scope: toScopeDoc(r.Scope), Case: toCaseDoc(r.Case), Reason: r.Reason, Ticket: r.Ticket, Emergency: r.Emergency, Rule: r.Rule, RuleText: r.RuleText,
 		Reviewers: r.Reviewers, Approvals: r.Approvals, CreatedAt: r.CreatedAt, ExpiresAt: r.ExpiresAt,
 		State: r.State.String(), GrantID: r.GrantID,
+	}
+	if r.Kind == session.RequestStatement {
+		d.Case.Digest = r.Case.Digest()
+	}
+	for _, cm := range r.Comments {
+		d.Comments = append(d.Comments, commentDoc{ID: cm.ID, By: toPrincipalDoc(cm.By), Text: cm.Text, At: cm.At})
 	}
 	for _, dec := range r.Decisions {
 		d.Decisions = append(d.Decisions, toDecisionDoc(dec))
@@ -198,9 +218,12 @@ func (d requestDoc) request() (session.Request, error) {
 	}
 	r := session.Request{
 		ID: d.ID, Kind: kind, Principal: d.Principal.principal(), Agent: d.Agent.agent(),
-		Scope: d.Scope.scope(), Case: d.Case.statement(), Reason: d.Reason, Rule: d.Rule, RuleText: d.RuleText,
+		Scope: d.Scope.scope(), Case: d.Case.statement(), Reason: d.Reason, Ticket: d.Ticket, Emergency: d.Emergency, Rule: d.Rule, RuleText: d.RuleText,
 		Reviewers: d.Reviewers, Approvals: d.Approvals, CreatedAt: d.CreatedAt, ExpiresAt: d.ExpiresAt,
 		State: state, GrantID: d.GrantID,
+	}
+	for _, cm := range d.Comments {
+		r.Comments = append(r.Comments, session.Comment{ID: cm.ID, By: cm.By.principal(), Text: cm.Text, At: cm.At})
 	}
 	for _, dd := range d.Decisions {
 		dec, err := dd.decision()
@@ -217,6 +240,8 @@ type grantDoc struct {
 	Agent     agentDoc     `json:"agent,omitzero"`
 	Scope     scopeDoc     `json:"scope"`
 	Rule      string       `json:"rule"`
+	Emergency bool         `json:"emergency,omitempty"`
+	Extends   string       `json:"extends,omitempty"` // id of a session
 }
 
 type sessionDoc struct {
@@ -230,6 +255,8 @@ type sessionDoc struct {
 	OpenedAt     time.Time    `json:"opened_at"`
 	FirstUseAt   time.Time    `json:"first_use_at,omitzero"`
 	Deadline     time.Time    `json:"deadline"`
+	AsOf         time.Time    `json:"as_of,omitzero" doc:"the server's clock: what is left is deadline - as_of, whatever other clocks say"`
+	Emergency    bool         `json:"emergency,omitempty" doc:"opened without a reviewer"`
 	PolicyDigest string       `json:"policy_digest"`
 }
 
@@ -237,7 +264,7 @@ func toSessionDoc(s session.Session) sessionDoc {
 	return sessionDoc{
 		ID: s.ID, GrantID: s.GrantID, Principal: toPrincipalDoc(s.Principal), Agent: toAgentDoc(s.Agent),
 		Scope: toScopeDoc(s.Scope), Phase: s.Phase.String(), EndReason: s.EndReason, OpenedAt: s.OpenedAt,
-		FirstUseAt: s.FirstUseAt, Deadline: s.Deadline, PolicyDigest: s.PolicyDigest,
+		FirstUseAt: s.FirstUseAt, Deadline: s.Deadline, AsOf: s.AsOf, Emergency: s.Emergency, PolicyDigest: s.PolicyDigest,
 	}
 }
 
@@ -246,7 +273,7 @@ func (d sessionDoc) session() (session.Session, error) {
 	return session.Session{
 		ID: d.ID, GrantID: d.GrantID, Principal: d.Principal.principal(), Agent: d.Agent.agent(),
 		Scope: d.Scope.scope(), Phase: phase, EndReason: d.EndReason, OpenedAt: d.OpenedAt,
-		FirstUseAt: d.FirstUseAt, Deadline: d.Deadline, PolicyDigest: d.PolicyDigest,
+		FirstUseAt: d.FirstUseAt, Deadline: d.Deadline, AsOf: d.AsOf, Emergency: d.Emergency, PolicyDigest: d.PolicyDigest,
 	}, err
 }
 

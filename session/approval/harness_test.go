@@ -379,6 +379,9 @@ type personSide interface {
 	TestConnection(ctx context.Context, name string) (ConnectionTest, error)
 	RotateConnection(ctx context.Context, name string, nc NewCredential) (ConnectionTest, error)
 	Search(ctx context.Context, q Search) (Found, error)
+	History(ctx context.Context, requestID string) ([]Statement, error)
+	Emergencies(ctx context.Context, open bool) ([]Emergency, error)
+	ReviewEmergency(ctx context.Context, requestID, text string) (Emergency, error)
 	PushPolicy(ctx context.Context, data []byte) (string, error)
 	DryRunPolicy(ctx context.Context, data []byte) (string, error)
 }

@@ -47,6 +47,11 @@ func (l *Local) Decide(ctx context.Context, id string, c session.Choice) (sessio
 // Withdraw implements session.Desk.
 func (l *Local) Withdraw(ctx context.Context, id string) error { return l.s.withdraw(ctx, l.w, id) }
 
+// Comment implements session.Desk.
+func (l *Local) Comment(ctx context.Context, id, text string) (session.Request, error) {
+	return l.s.comment(ctx, l.w, id, text)
+}
+
 // Redeem implements session.Desk.
 func (l *Local) Redeem(ctx context.Context, id, digest string) (session.Decision, error) {
 	return l.s.redeem(ctx, l.w, id, digest)

@@ -52,7 +52,7 @@ func (s *Store) recheck(ctx context.Context, q querier, ses session.Session, sub
 	ruling := b.Statement(policy.Input{
 		Subject: subject(ses.Principal, ses.Agent),
 		Setting: policy.Setting{
-			Connection: ses.Scope.Connection, Role: cs.Role, Warehouse: cs.Warehouse, Database: cs.Database, Schema: cs.Schema, SessionID: ses.ID,
+			Connection: ses.Scope.Connection, Role: cs.Role, Warehouse: cs.Warehouse, Database: cs.Database, Schema: cs.Schema, SessionID: ses.ID, Emergency: ses.Emergency,
 		},
 		Statements: a.Statements,
 	})

@@ -19,6 +19,7 @@ import (
 const (
 	maxCanonical = 1 << 20
 	maxReason    = 4 << 10
+	maxTicket    = 255
 	maxList      = 4096
 	maxApprovals = 16
 )
@@ -35,6 +36,8 @@ func (s *Store) submit(ctx context.Context, w Caller, sub session.Submission) (s
 			r, err = s.submitSession(ctx, c, sub)
 		case session.RequestStatement:
 			r, err = s.submitStatement(ctx, c, sub)
+		case session.RequestExtension:
+			r, err = s.submitExtension(ctx, c, sub)
 		default:
 			err = session.Refuse(session.ErrInvalid, "A request is for a session or for a statement.")
 		}
@@ -58,6 +61,11 @@ func (s *Store) submitSession(ctx context.Context, c *change, sub session.Submis
 		return session.Request{}, err
 	}
 	ruling := b.Open(subject(c.who.Principal, sub.Agent), setting(scope), scope.TTL)
+	if sub.Emergency {
+		if ruling, err = emergencyRuling(b, c, sub, scope); err != nil {
+			return session.Request{}, err
+		}
+	}
 	c.note("rule", ruling.Rule)
 	c.note("verdict", ruling.Verdict.String())
 	c.note("connection", scope.Connection)
@@ -67,21 +75,31 @@ func (s *Store) submitSession(ctx context.Context, c *change, sub session.Submis
 	}
 	r := session.Request{
 		ID: newID("req"), Kind: session.RequestSession, Principal: c.who.Principal, Agent: sub.Agent, Scope: scope,
-		Reason: sub.Reason, Rule: ruling.Rule, RuleText: ruling.Reason, Reviewers: ruling.Reviewers,
+		Reason: sub.Reason, Ticket: sub.Ticket, Emergency: sub.Emergency, Rule: ruling.Rule, RuleText: ruling.Reason, Reviewers: ruling.Reviewers,
 		Approvals: max(1, ruling.Approvals), CreatedAt: c.now, ExpiresAt: c.now.Add(s.cfg.Limits.RequestTTL),
 	}
+	err = s.file(ctx, c, &r, ruling.Verdict)
+	return r, err
+}
+
+// file stores a request that people, or for Allow the policy, decide on.
+func (s *Store) file(ctx context.Context, c *change, r *session.Request, verdict policy.Verdict) error {
 	c.target = r.ID
-	if err := s.insertRequest(ctx, c, r); err != nil {
-		return session.Request{}, err
+	if err := s.insertRequest(ctx, c, *r); err != nil {
+		return err
 	}
-	c.emit(session.EventRequestSubmitted, r.ID, "")
-	if ruling.Verdict == policy.Allow {
-		if err := s.approve(ctx, c, &r, session.ReuseOnce, "policy "+ruling.Rule); err != nil {
-			return session.Request{}, err
-		}
-		c.emit(session.EventRequestDecided, r.ID, "")
+	c.emit(session.EventRequestSubmitted, r.ID, r.Case.SessionID)
+	if verdict != policy.Allow {
+		return nil
 	}
-	return r, nil
+	if err := s.approve(ctx, c, r, session.ReuseOnce, "policy "+r.Rule); err != nil {
+		return err
+	}
+	c.emit(session.EventRequestDecided, r.ID, r.Case.SessionID)
+	if r.Emergency {
+		return raiseEmergency(ctx, c, *r)
+	}
+	return nil
 }
 
 // submitStatement files a held statement of the broker's session, or returns
@@ -168,6 +186,12 @@ func checkSubmission(sub session.Submission) error {
 	if sub.Approvals < 0 || sub.Approvals > maxApprovals {
 		return bad("Approvals must be between 1 and %d.", maxApprovals)
 	}
+	if len(sub.Ticket) > maxTicket {
+		return bad("A ticket may have at most %d bytes.", maxTicket)
+	}
+	if sub.Emergency && sub.Kind != session.RequestSession {
+		return bad("Only a session is opened in an emergency.")
+	}
 	if len(sub.Reason) > maxReason || len(sub.RuleText) > maxReason || len(sub.Rule) > maxReason {
 		return bad("A reason may have at most %d bytes.", maxReason)
 	}
@@ -175,7 +199,7 @@ func checkSubmission(sub session.Submission) error {
 	if len(cs.Canonical) > maxCanonical || len(cs.Shape) > maxCanonical || len(cs.Binds) > maxCanonical {
 		return bad("A statement may have at most %d bytes.", maxCanonical)
 	}
-	texts := []string{sub.Reason, sub.Rule, sub.RuleText, cs.Canonical, cs.Shape, cs.Binds, cs.Role, cs.Warehouse, cs.Database, cs.Schema, cs.Estimate,
+	texts := []string{sub.Ticket, sub.Reason, sub.Rule, sub.RuleText, cs.Canonical, cs.Shape, cs.Binds, cs.Role, cs.Warehouse, cs.Database, cs.Schema, cs.Estimate,
 		sub.Agent.Host, sub.Agent.Version, sub.Scope.Connection, sub.Scope.Role, sub.Scope.Warehouse, sub.Scope.Database, sub.Scope.Schema}
 	for _, list := range [][]string{sub.Reviewers, sub.Agent.Command, cs.Kinds, cs.Reads, cs.Writes, cs.Functions, cs.Classes, cs.Unknown, cs.Lineage} {
 		if len(list) > maxList {
@@ -235,6 +259,9 @@ func (s *Store) loadRequest(ctx context.Context, q querier, id string, now time.
 	}
 	d.State, d.GrantID, d.ExpiresAt = state, grant, fromMicros(expires)
 	if d.Decisions, err = s.loadDecisions(ctx, q, id); err != nil {
+		return session.Request{}, err
+	}
+	if d.Comments, err = loadComments(ctx, q, id); err != nil {
 		return session.Request{}, err
 	}
 	r, err := d.request()

@@ -51,6 +51,7 @@ func (s *Server) routes() http.Handler {
 	s.rotateRoute()
 	s.searchRoutes()
 	s.webhookRoutes()
+	s.emergencyRoutes()
 	mux.HandleFunc("GET /v1/events", s.streamEvents)
 	s.documentStreams()
 	s.documentProblems()

@@ -23,6 +23,8 @@ type choiceDoc struct {
 	Reuse   string `json:"reuse,omitempty" enum:"once,shape,window" default:"once"`
 	Reason  string `json:"reason,omitempty" maxLength:"4096"`
 	Digest  string `json:"digest,omitempty" maxLength:"64" doc:"of the statement that the reviewer saw"`
+	// KeepMasks has no meaning beyond statements.
+	KeepMasks bool `json:"keep_masks,omitempty" doc:"approve a statement with every class masked, also what the requester may read in clear"`
 }
 
 type decideInput struct {
@@ -72,11 +74,20 @@ func (s *Server) requestRoutes() {
 			if err != nil {
 				return nil, err
 			}
-			return requestBody(s.store.decide(ctx, w, in.ID, session.Choice{Outcome: outcome, Reuse: reuse, Reason: in.Body.Reason, Digest: in.Body.Digest}))
+			return requestBody(s.store.decide(ctx, w, in.ID, session.Choice{Outcome: outcome, Reuse: reuse, Reason: in.Body.Reason, Digest: in.Body.Digest, KeepMasks: in.Body.KeepMasks}))
 		})
 	handle(s, http.MethodPost, "/v1/requests/{id}/withdraw", "withdraw", "Take back one's own request", maxBody,
 		func(ctx context.Context, w Caller, in *IDParam) (*struct{}, error) {
 			return nil, s.store.withdraw(ctx, w, in.ID)
+		})
+	handle(s, http.MethodPost, "/v1/requests/{id}/comments", "comment", "Say something about a request", maxBody,
+		func(ctx context.Context, w Caller, in *commentInput) (*body[requestDoc], error) {
+			return requestBody(s.store.comment(ctx, w, in.ID, in.Body.Text))
+		})
+	handle(s, http.MethodGet, "/v1/requests/{id}/history", "history", "The last statements of the session behind a request", maxBody,
+		func(ctx context.Context, w Caller, in *IDParam) (*body[historyDoc], error) {
+			list, err := s.store.history(ctx, w, in.ID)
+			return &body[historyDoc]{historyDoc{list}}, err
 		})
 	handle(s, http.MethodPost, "/v1/requests/{id}/redeem", "redeem", "Use an approval (brokers)", maxBody,
 		func(ctx context.Context, w Caller, in *redeemInput) (*body[decisionDoc], error) {

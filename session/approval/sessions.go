@@ -45,6 +45,9 @@ func (s *Store) openGrant(ctx context.Context, w Caller, grantID, recordingKey s
 		if g.Principal.ID() != w.Principal.ID() {
 			return session.ErrNotFound
 		}
+		if g.Extends != "" {
+			return session.Refuse(session.ErrConflict, "The grant extended a session; it opens none.")
+		}
 		r, err := s.lockRequest(ctx, c, g.RequestID)
 		if err != nil {
 			return err
@@ -65,9 +68,9 @@ func (s *Store) openGrant(ctx context.Context, w Caller, grantID, recordingKey s
 		firstUseBy := c.now.Add(s.cfg.Limits.FirstUse)
 		ses = session.Session{
 			ID: newID("ses"), GrantID: g.ID, Principal: w.Principal, Agent: g.Agent, Scope: g.Scope, Phase: session.PhaseOpen,
-			OpenedAt: c.now, Deadline: firstUseBy.Add(g.Scope.TTL), PolicyDigest: bundle.Digest(),
+			OpenedAt: c.now, Deadline: firstUseBy.Add(g.Scope.TTL), AsOf: c.now, Emergency: g.Emergency, PolicyDigest: bundle.Digest(),
 		}
-		doc, err := json.Marshal(grantDoc{Principal: toPrincipalDoc(w.Principal), Agent: toAgentDoc(g.Agent), Scope: toScopeDoc(g.Scope), Rule: g.Rule})
+		doc, err := json.Marshal(grantDoc{Principal: toPrincipalDoc(w.Principal), Agent: toAgentDoc(g.Agent), Scope: toScopeDoc(g.Scope), Rule: g.Rule, Emergency: g.Emergency})
 		if err != nil {
 			return fmt.Errorf("writing session: %w", err)
 		}
@@ -78,6 +81,9 @@ func (s *Store) openGrant(ctx context.Context, w Caller, grantID, recordingKey s
 			return err
 		}
 		c.note("session", ses.ID)
+		if g.Emergency {
+			c.note("emergency", "true")
+		}
 		c.emit(session.EventSessionOpened, "", ses.ID)
 		return s.end(ctx, c, r, session.StateUsed)
 	})
@@ -108,6 +114,7 @@ func loadGrant(ctx context.Context, q querier, id string) (session.Grant, error)
 		return session.Grant{}, fmt.Errorf("reading grant %s: %w", id, err)
 	}
 	g.Principal, g.Agent, g.Scope, g.Rule = d.Principal.principal(), d.Agent.agent(), d.Scope.scope(), d.Rule
+	g.Emergency, g.Extends = d.Emergency, d.Extends
 	g.IssuedAt, g.ExpiresAt = fromMicros(issued), fromMicros(expires)
 	return g, nil
 }
@@ -133,6 +140,7 @@ func scanSession(row interface{ Scan(dest ...any) error }) (session.Session, err
 	}
 	ses.Phase = p
 	ses.Principal, ses.Agent, ses.Scope = d.Principal.principal(), d.Agent.agent(), d.Scope.scope()
+	ses.Emergency = d.Emergency
 	ses.OpenedAt, ses.FirstUseAt, ses.Deadline = fromMicros(opened), fromMicros(firstUse), fromMicros(deadline)
 	return ses, nil
 }
@@ -198,6 +206,7 @@ func (s *Store) session(ctx context.Context, w Caller, id string) (session.Sessi
 	if !ok {
 		return session.Session{}, session.ErrNotFound
 	}
+	ses.AsOf = s.now()
 	return ses, nil
 }
 
@@ -214,7 +223,9 @@ func (s *Store) sessions(ctx context.Context, w Caller) ([]session.Session, erro
 		return nil, err
 	}
 	var out []session.Session
+	now := s.now()
 	for _, ses := range all {
+		ses.AsOf = now
 		ok, err := s.maySeeSession(ctx, s.db.read, w, ses)
 		if err != nil {
 			return nil, err

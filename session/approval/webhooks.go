@@ -49,7 +49,8 @@ const (
 
 var eventKinds = []string{
 	string(session.EventRequestSubmitted), string(session.EventRequestDecided), string(session.EventRequestEnded),
-	string(session.EventSessionOpened), string(session.EventSessionEnded),
+	string(session.EventRequestCommented), string(session.EventEmergency),
+	string(session.EventSessionOpened), string(session.EventSessionExtended), string(session.EventSessionEnded),
 }
 
 // hookSecrets is what is sealed of a webhook.
@@ -234,7 +235,8 @@ func (s *Store) enqueue(ctx context.Context, c *change) error {
 	}
 	for _, e := range c.events {
 		for _, h := range hooks {
-			if len(h.Events) > 0 && !slices.Contains(h.Events, string(e.Kind)) {
+			// Whatever a webhook asked for, it is told of emergencies.
+			if len(h.Events) > 0 && !slices.Contains(h.Events, string(e.Kind)) && e.Kind != session.EventEmergency {
 				continue
 			}
 			body, err := s.message(ctx, c, h, e)
