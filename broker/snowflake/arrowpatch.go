@@ -91,6 +91,7 @@ type arrowPatch struct {
 	in      arrowBatch // what is left to walk
 	nodes   []arrowNode
 	buffers [][]byte
+	spans   []arrowSpan
 }
 
 // run patches batch after batch. m is the first message after the schema.
@@ -459,16 +460,19 @@ func padded(n int64) int64 { return (n + arrowAlign - 1) &^ (arrowAlign - 1) }
 
 // write sends the batch that p.nodes and p.buffers make up.
 func (p *arrowPatch) write(rows int64) error {
-	meta := p.metadata(rows)
-	pad := -len(meta) & 7
-	head := binary.LittleEndian.AppendUint32([]byte{0xFF, 0xFF, 0xFF, 0xFF}, uint32(len(meta)+pad))
-	for _, part := range [...][]byte{head, meta, arrowPadding[:pad]} {
-		if _, err := p.w.Write(part); err != nil {
-			return fmt.Errorf("writing a batch: %w", err)
-		}
-	}
+	out := arrowBatch{rows: rows, nodes: p.nodes, buffers: p.spans[:0]}
+	body := int64(0)
 	for _, b := range p.buffers {
-		_, _ = p.w.Write(b) // an error stays with the writer
+		out.buffers = append(out.buffers, arrowSpan{body, int64(len(b))})
+		body += padded(int64(len(b)))
+	}
+	p.spans = out.buffers
+	meta := batchMetadata(p.meta, out, body)
+	head := binary.LittleEndian.AppendUint32([]byte{0xFF, 0xFF, 0xFF, 0xFF}, uint32(len(meta)))
+	_, _ = p.w.Write(head) // an error stays with the writer
+	_, _ = p.w.Write(meta)
+	for _, b := range p.buffers {
+		_, _ = p.w.Write(b)
 		if _, err := p.w.Write(arrowPadding[:padded(int64(len(b)))-int64(len(b))]); err != nil {
 			return fmt.Errorf("writing a batch: %w", err)
 		}
@@ -479,33 +483,24 @@ func (p *arrowPatch) write(rows int64) error {
 // metadataV5 is Message.version of every writer since 2020.
 const metadataV5 = 4
 
-// metadata writes the flatbuffer of the batch (Message.fbs).
-func (p *arrowPatch) metadata(rows int64) []byte {
-	b := p.meta
+// batchMetadata writes the metadata of a record batch whose body has a length
+// (Message.fbs), a multiple of eight bytes. It is good until the next use of b.
+func batchMetadata(b *flatbuffers.Builder, a arrowBatch, body int64) []byte {
+	pairs := func(n int, pair func(i int) (int64, int64)) flatbuffers.UOffsetT {
+		b.StartVector(16, n, 8)
+		for i := n - 1; i >= 0; i-- { // flatbuffers are written from their end
+			first, second := pair(i)
+			b.Prep(8, 16)
+			b.PrependInt64(second)
+			b.PrependInt64(first)
+		}
+		return b.EndVector(n)
+	}
 	b.Reset()
-	b.StartVector(16, len(p.buffers), 8)
-	end := int64(0)
-	for _, buf := range p.buffers {
-		end += padded(int64(len(buf)))
-	}
-	body := end
-	for i := len(p.buffers) - 1; i >= 0; i-- { // flatbuffers are written from their end
-		n := int64(len(p.buffers[i]))
-		end -= padded(n)
-		b.Prep(8, 16)
-		b.PrependInt64(n)
-		b.PrependInt64(end)
-	}
-	buffers := b.EndVector(len(p.buffers))
-	b.StartVector(16, len(p.nodes), 8)
-	for i := len(p.nodes) - 1; i >= 0; i-- {
-		b.Prep(8, 16)
-		b.PrependInt64(p.nodes[i].nulls)
-		b.PrependInt64(p.nodes[i].length)
-	}
-	nodes := b.EndVector(len(p.nodes))
+	buffers := pairs(len(a.buffers), func(i int) (int64, int64) { return a.buffers[i].offset, a.buffers[i].length })
+	nodes := pairs(len(a.nodes), func(i int) (int64, int64) { return a.nodes[i].length, a.nodes[i].nulls })
 	b.StartObject(batchVariadic + 1)
-	b.PrependInt64Slot(batchLength, rows, 0)
+	b.PrependInt64Slot(batchLength, a.rows, 0)
 	b.PrependUOffsetTSlot(batchNodes, nodes, 0)
 	b.PrependUOffsetTSlot(batchBuffers, buffers, 0)
 	batch := b.EndObject()
