@@ -26,6 +26,7 @@ var levels = map[string]int{
 
 	"policy":                   2,
 	"broker/credential":        2,
+	"broker/intercept":         2,
 	"broker/snowflake/sandbox": 2,
 	"session/identity":         2,
 	"session/identity/op":      2,
