@@ -36,18 +36,19 @@ func (s *Store) pokeCloser() {
 // Without it nothing is closed upstream.
 func (s *Store) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.every(ctx, nil, s.sweepNow) })
-	g.Go(func() error { return s.every(ctx, s.closing, s.closeQueued) })
-	g.Go(func() error { return s.every(ctx, s.sending, s.deliverDue) })
+	g.Go(func() error { return s.every(ctx, sweepEvery, nil, s.sweepNow) })
+	g.Go(func() error { return s.every(ctx, sweepEvery, s.closing, s.closeQueued) })
+	g.Go(func() error { return s.every(ctx, pruneEvery, nil, s.pruneDue) })
+	g.Go(func() error { return s.every(ctx, sweepEvery, s.sending, s.deliverDue) })
 	return g.Wait()
 }
 
 func (s *Store) sweepNow(ctx context.Context) error { return s.Sweep(ctx, s.now()) }
 
-// every runs do now, when poked, and each sweepEvery. A failure is logged and
+// every runs do now, when poked, and each pace. A failure is logged and
 // tried again: the work is in the database and does not get lost.
-func (s *Store) every(ctx context.Context, poked <-chan struct{}, do func(context.Context) error) error {
-	tick := time.NewTicker(sweepEvery)
+func (s *Store) every(ctx context.Context, pace time.Duration, poked <-chan struct{}, do func(context.Context) error) error {
+	tick := time.NewTicker(pace)
 	defer tick.Stop()
 	for {
 		if err := do(ctx); err != nil && ctx.Err() == nil {

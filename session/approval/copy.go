@@ -31,6 +31,7 @@ type Copied struct {
 var tables = []string{
 	"counters", "settings", "sealed_keys", "principals", "policies", "connections", "requests", "request_digests", "decisions", "grants",
 	"sessions", "upstreams", "witnesses", "recording_segments", "events", "audit", "statements", "statement_terms", "webhooks", "deliveries",
+	"holds", "tombstones", "erasures",
 	"comments", "emergencies", "mails", "mail_paces",
 }
 

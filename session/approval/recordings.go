@@ -83,7 +83,7 @@ func (s *Store) recordable(ctx context.Context, c *change, sessionID string) err
 	case ended != 0 && c.now.After(fromMicros(ended).Add(s.cfg.Limits.UploadGrace)):
 		return session.Refuse(session.ErrExpired, "The session ended too long ago.")
 	}
-	return nil
+	return s.deleted(ctx, c, sessionID)
 }
 
 // upload appends to a recording file, see session.Upstreams. The bytes are in
@@ -279,7 +279,7 @@ func (s *Store) recordingFilesOf(ctx context.Context, w Caller, sessionID string
 			out = append(out, RecordingFile{name, size})
 		}
 	}
-	cosigned, err := s.cosigned(ctx, sessionID)
+	cosigned, err := cosignedOf(ctx, s.db.read, sessionID)
 	if err != nil {
 		return nil, err
 	}
@@ -289,9 +289,11 @@ func (s *Store) recordingFilesOf(ctx context.Context, w Caller, sessionID string
 	return out, nil
 }
 
-func (s *Store) cosigned(ctx context.Context, sessionID string) ([]byte, error) {
+// cosignedOf is the last checkpoint with the witness's signature; nil if there
+// is none.
+func cosignedOf(ctx context.Context, q querier, sessionID string) ([]byte, error) {
 	var b []byte
-	err := s.db.read.QueryRowContext(ctx, `SELECT cosigned FROM witnesses WHERE session_id = $1`, sessionID).Scan(&b)
+	err := q.QueryRowContext(ctx, `SELECT cosigned FROM witnesses WHERE session_id = $1`, sessionID).Scan(&b)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -313,7 +315,7 @@ func (s *Store) openRecording(ctx context.Context, w Caller, sessionID, file str
 	}
 	if file == recording.FileCosig || file == recording.FileCheckpoint {
 		// The cosigned note is the checkpoint with one more signature.
-		b, err := s.cosigned(ctx, sessionID)
+		b, err := cosignedOf(ctx, s.db.read, sessionID)
 		if err == nil && len(b) == 0 {
 			err = session.ErrNotFound
 		}
@@ -324,7 +326,7 @@ func (s *Store) openRecording(ctx context.Context, w Caller, sessionID, file str
 	}
 	size, err := fileSize(ctx, s.db.read, sessionID, file)
 	if err == nil && size == 0 {
-		err = session.ErrNotFound
+		err = orElse(s.deleted(ctx, s.db.read, sessionID), session.ErrNotFound)
 	}
 	if err != nil {
 		return nil, err

@@ -9,9 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -203,7 +201,7 @@ func TestReplicaListensAgain(t *testing.T) {
 // replicaEnv makes the test binary a replica: see runReplica.
 const replicaEnv = "JIT_TEST_REPLICA"
 
-type replicaSettings struct{ Dir, Database, Issuer string }
+type replicaSettings struct{ Dir, Database, Issuer, Recordings string }
 
 // runReplica serves until it is killed. It prints its URL.
 func runReplica(text string) int {
@@ -211,7 +209,7 @@ func runReplica(text string) int {
 	if err := json.Unmarshal([]byte(text), &set); err != nil {
 		return 2
 	}
-	store, err := NewStore(StoreConfig{Dir: set.Dir, Database: set.Database, Policy: policy.Default()})
+	store, err := NewStore(StoreConfig{Dir: set.Dir, Database: set.Database, RecordingsURL: set.Recordings, Policy: policy.Default()})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
@@ -231,28 +229,8 @@ func runReplica(text string) int {
 func TestKilledReplicaLosesNothing(t *testing.T) {
 	c := newCluster(t)
 	ctx := t.Context()
-	settings := must[[]byte](t)(json.Marshal(replicaSettings{c.dir, c.url, c.idp.URL}))
-	exe := must[string](t)(os.Executable())
-	child := exec.Command(exe) //nolint:gosec // this test
-	child.Env = append(os.Environ(), replicaEnv+"="+string(settings))
-	child.Stderr = os.Stderr
-	leash, err := child.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = leash.Close() }()
-	out, err := child.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
-	url, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatal(err, child.Wait())
-	}
-	doomed := NewClient(strings.TrimSpace(url), tokens{c.world, c.alice}, &http.Client{Transport: &http.Transport{}})
+	child, url := startReplica(t, replicaSettings{Dir: c.dir, Database: c.url, Issuer: c.idp.URL})
+	doomed := NewClient(url, tokens{c.world, c.alice}, &http.Client{Transport: &http.Transport{}})
 	var (
 		wg    sync.WaitGroup
 		mu    sync.Mutex

@@ -50,6 +50,7 @@ func (s *Server) routes() http.Handler {
 	s.adminRoutes()
 	s.rotateRoute()
 	s.searchRoutes()
+	s.retentionRoutes()
 	s.webhookRoutes()
 	s.emergencyRoutes()
 	mux.HandleFunc("GET /v1/events", s.streamEvents)

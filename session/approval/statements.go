@@ -55,8 +55,8 @@ func (s *Store) indexStatements(ctx context.Context, c *change, sessionID string
 	lines := bufio.NewScanner(events)
 	lines.Buffer(nil, maxEventLine)
 	for lines.Scan() {
-		var e recording.Event
-		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+		e, err := recording.ParseEvent(lines.Bytes())
+		if err != nil {
 			s.log.WarnContext(ctx, "a recorded event is not indexed", "session", sessionID, "error", err)
 			continue
 		}

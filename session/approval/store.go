@@ -73,6 +73,9 @@ type StoreConfig struct {
 	// RecordingsLock is how long an S3 bucket with object lock keeps each piece of
 	// a recording from everybody; 0 = what the bucket's own default says.
 	RecordingsLock time.Duration
+	// Retention is how long recordings are kept after their session's end; 0 = for
+	// ever. What is under a hold is kept.
+	Retention time.Duration
 	// Policy becomes the active bundle. nil: the one that was active stays, at
 	// the first start policy.Default().
 	Policy       *policy.Bundle
@@ -128,6 +131,9 @@ func NewStore(cfg StoreConfig) (*Store, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	cfg.Limits = cfg.Limits.withDefaults()
+	if cfg.Retention > 0 && cfg.Retention <= cfg.Limits.UploadGrace {
+		return nil, fmt.Errorf("opening the store: recordings must be kept for longer than %s after their session's end, while they may still be completed", cfg.Limits.UploadGrace)
+	}
 	s := &Store{
 		cfg: cfg, log: cfg.Logger, hc: cfg.Snowflake,
 		notifier: newNotifier(),
