@@ -26,10 +26,11 @@ type App struct {
 	Logger *slog.Logger
 	Paths  Paths
 
-	verbose bool
-	server  string           // --server
-	kill    <-chan struct{}  // when closed, exec ends its child; nil: never
-	source  *identity.Source // who is signed in; made when first needed
+	verbose  bool
+	server   string           // --server
+	identity string           // --identity
+	kill     <-chan struct{}  // when closed, exec ends its child; nil: never
+	source   *identity.Source // who is signed in; made when first needed
 }
 
 // Paths are the folders jit uses; all are created 0700 when first written.

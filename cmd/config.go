@@ -22,6 +22,7 @@ type Config struct {
 	ClientID   string   `yaml:"client_id,omitempty"` // OIDC client
 	Scopes     []string `yaml:"scopes,omitempty"`
 	Connection string   `yaml:"connection,omitempty"` // default of `jit exec --connection`
+	Identity   string   `yaml:"identity,omitempty"`   // where a machine's token comes from; no secret
 }
 
 func (a *App) configFile() string {

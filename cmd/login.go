@@ -37,10 +37,26 @@ for the other commands.
 
 The sign-in is kept in the system's keyring; without one in an encrypted file
 (jit asks for a passphrase), else in memory only, and jit says so. Set
-JIT_SECRETS to keyring, file or memory to insist.`,
+JIT_SECRETS to keyring, file or memory to insist.
+
+A CI job or a service has no person who could sign in. With --identity (or
+$JIT_IDENTITY, also for single commands) jit uses the machine's own token, for
+which the server's configuration must have a rule; a machine asks, and never
+decides or administers. The token comes from one of
+
+  github             the runner of a job with the permission id-token: write
+  file:PATH          a file that the platform keeps fresh (Kubernetes)
+  env:NAME           a variable that the platform sets (GitLab's id_tokens)
+  client:ID,secret-file:PATH[,issuer:URL][,resource:R][,scope:S]
+                     OAuth client credentials; secret-env:NAME instead of a file
+
+github and client also take ,audience:A; without it the token is asked for the
+server's URL. What is remembered is where the token comes from, never the token.`,
 		Example: `  jit login --server https://jit.example.com
   jit login --browser                        # also open the page here
-  jit login --issuer https://idp.example.com --client-id jit-cli`,
+  jit login --issuer https://idp.example.com --client-id jit-cli
+  jit login --server https://jit.example.com --identity github
+  jit exec --server https://jit.example.com --identity file:/var/run/secrets/tokens/jit -- dbt build`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if (o.Issuer == "") != (o.ClientID == "") {
@@ -89,6 +105,14 @@ func (a *App) login(ctx context.Context, o loginOptions) error {
 	if err != nil {
 		return err
 	}
+	if a.identity != "" && a.identity != asPerson {
+		spec, _, err := a.workload(cfg)
+		if err != nil {
+			return err
+		}
+		return a.machineIn(ctx, cfg, spec)
+	}
+	cfg.Identity = ""
 	source, err := a.person(ctx, cfg)
 	if err != nil {
 		return err
@@ -208,6 +232,13 @@ func (a *App) logout(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if cfg.Identity != "" {
+		cfg.Identity = ""
+		if err := a.saveConfig(cfg); err != nil {
+			return err
+		}
+		a.say("This machine's identity is no longer used here.")
+	}
 	if cfg.Issuer == "" && a.source == nil {
 		a.say("Nobody is signed in.")
 		return nil
@@ -234,14 +265,20 @@ type whoamiOutput struct {
 	Subject string    `json:"subject"`
 	Issuer  string    `json:"issuer"`
 	Groups  []string  `json:"groups"`
-	Expires time.Time `json:"expires"` // of the present ID token; jit renews it
-	Kept    string    `json:"kept"`    // keyring, file or memory
+	Expires time.Time `json:"expires,omitzero"` // of the present ID token; jit renews it
+	Kept    string    `json:"kept"`             // keyring, file or memory; of a machine nowhere
 }
 
 func (a *App) whoami(ctx context.Context, asJSON bool) error {
 	cfg, err := a.loadConfig()
 	if err != nil {
 		return err
+	}
+	if spec, machine, err := a.workload(cfg); err != nil || machine {
+		if err != nil {
+			return err
+		}
+		return a.whoamiMachine(ctx, cfg, spec, asJSON)
 	}
 	source, err := a.person(ctx, cfg)
 	if err != nil {

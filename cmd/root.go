@@ -4,7 +4,8 @@
 //
 //  1. Data goes to stdout, everything for people to stderr, so that pipes work.
 //  2. Only this package prints, and only main exits.
-//  3. No secret is ever read from or written to a flag or the environment.
+//  3. No secret is ever read from or written to a flag; of the environment, only
+//     what a CI runner or an operator put there for jit, which no child gets.
 //  4. An error says what happened, why, and how to fix it; its exit code is in
 //     ExitCode.
 package cmd
@@ -69,6 +70,7 @@ person, or is refused; sensitive columns arrive masked; everything is recorded.`
 	})
 	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "log what jit does to stderr")
 	root.PersistentFlags().StringVar(&a.server, "server", "", "`URL` of the approval server (default: $JIT_SERVER, then what jit login was told)")
+	root.PersistentFlags().StringVar(&a.identity, "identity", "", "act as a machine: `SOURCE` of its token, see jit login --help (default: $JIT_IDENTITY, then what jit login was told)")
 	root.AddCommand(commands(a)...)
 	markUsage(root)
 	return root

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -67,6 +66,7 @@ type upstreams interface {
 type run struct {
 	a      *App
 	o      execOptions
+	cfg    Config
 	opened session.Opened
 	up     upstreams
 	writer *recording.Writer
@@ -97,7 +97,7 @@ func (a *App) openRun(ctx context.Context, client *approval.Client, cfg Config, 
 	} else if changed {
 		a.say("jit: the approval server signs recordings with a new key. If nobody announced that, ask its administrator.")
 	}
-	r := &run{a: a, o: o, opened: opened, up: client.ForBroker(opened.Session.ID, opened.Token)}
+	r := &run{a: a, o: o, cfg: cfg, opened: opened, up: client.ForBroker(opened.Session.ID, opened.Token)}
 	r.dir = filepath.Join(a.Paths.Recordings(), opened.Session.ID)
 	r.writer, err = recording.Create(r.dir, recording.Options{
 		Session: r.facts(req), Signer: signer, VerifierKey: vkey, WitnessKey: opened.WitnessKey,
@@ -221,7 +221,7 @@ func (r *run) serve(ctx context.Context) (*wiring, func() error, error) {
 	if !ok {
 		return nil, nil, errors.Join(fmt.Errorf("listening on loopback gave %s", ln.Addr()), ln.Close())
 	}
-	w, err := wire(os.Environ(), addr, lease, s, s.Scope.Connection)
+	w, err := wire(r.a.childEnv(r.cfg), addr, lease, s, s.Scope.Connection)
 	if err != nil {
 		return nil, nil, errors.Join(err, ln.Close())
 	}

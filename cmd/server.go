@@ -47,6 +47,25 @@ type serverOptions struct {
 	AuditorGroup  string   `yaml:"auditor_group"`
 	Database      string   `yaml:"database"`
 	Recordings    string   `yaml:"recordings"`
+
+	Identities []machineIdentity `yaml:"identities"` // of machines; config file only
+}
+
+// machineIdentity is an approval.MachineIdentity in the config file.
+type machineIdentity struct {
+	Name     string            `yaml:"name"`
+	Issuer   string            `yaml:"issuer"`
+	Audience string            `yaml:"audience"`
+	Match    map[string]string `yaml:"match"`
+	Groups   []string          `yaml:"groups"`
+}
+
+func (o serverOptions) machines() []approval.MachineIdentity {
+	var out []approval.MachineIdentity
+	for _, m := range o.Identities {
+		out = append(out, approval.MachineIdentity(m))
+	}
+	return out
 }
 
 func newServerCommand(a *App) *cobra.Command {
@@ -285,7 +304,7 @@ func (a *App) serve(ctx context.Context, o serverOptions) error {
 	}()
 	srv, err := approval.NewServer(approval.Config{
 		Store: store, Issuer: o.Issuer, ClientID: o.ClientID, Scopes: o.Scopes, Audiences: o.Audience, GroupsClaim: o.GroupsClaim,
-		PublicURL: o.PublicURL, BehindProxy: o.BehindProxy, Rate: o.Rate, Version: Version, Logger: logger,
+		Machines: o.machines(), PublicURL: o.PublicURL, BehindProxy: o.BehindProxy, Rate: o.Rate, Version: Version, Logger: logger,
 	})
 	if err != nil {
 		return &Failure{Code: ExitUsage, What: "configuring the server", Err: err}

@@ -131,6 +131,10 @@ func (s WorkloadSpec) SecretVariables() []string {
 	return nil
 }
 
+// RunnerVariables are the variables by which a child of a GitHub job could get
+// the job's token by itself.
+func RunnerVariables() []string { return []string{gitHubURL, gitHubToken} }
+
 // WorkloadConfig is what NewWorkload needs.
 type WorkloadConfig struct {
 	Spec     WorkloadSpec
@@ -269,7 +273,9 @@ func (w *Workload) fetchGitHub(ctx context.Context) (string, error) {
 	r.Header.Set("Authorization", "Bearer "+bearer)
 	r.Header.Set("Accept", "application/json")
 	hc := *w.hc
-	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return errors.New("refusing to follow a redirect with a secret") }
+	hc.CheckRedirect = func(*http.Request, []*http.Request) error {
+		return errors.New("refusing to follow a redirect with a secret")
+	}
 	resp, err := hc.Do(r)
 	if err != nil {
 		return "", answerError(ctx, err)
