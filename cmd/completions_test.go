@@ -43,7 +43,7 @@ func TestCompletionsAreFresh(t *testing.T) {
 func TestEveryCommandExplainsItself(t *testing.T) {
 	var walk func(c *cobra.Command)
 	walk = func(c *cobra.Command) {
-		if c.Hidden || c.Name() == "help" || c.Name() == "completion" {
+		if c.Hidden || c.Name() == "help" || c.Name() == "completion" || c.IsAdditionalHelpTopicCommand() {
 			return
 		}
 		if c.Short == "" || c.Long == "" || c.Example == "" {

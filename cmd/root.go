@@ -72,6 +72,7 @@ person, or is refused; sensitive columns arrive masked; everything is recorded.`
 	root.PersistentFlags().StringVar(&a.server, "server", "", "`URL` of the approval server (default: $JIT_SERVER, then what jit login was told)")
 	root.PersistentFlags().StringVar(&a.identity, "identity", "", "act as a machine: `SOURCE` of its token, see jit login --help (default: $JIT_IDENTITY, then what jit login was told)")
 	root.AddCommand(commands(a)...)
+	root.AddCommand(newTopics()...)
 	markUsage(root)
 	return root
 }
@@ -88,6 +89,7 @@ func commands(a *App) []*cobra.Command {
 		newExecCommand(a),
 		newLoginCommand(a),
 		newLogoutCommand(a),
+		newManCommand(a),
 		newPolicyCommand(a),
 		newRecordingCommand(a),
 		newReplayCommand(a),
