@@ -170,7 +170,7 @@ func (r *run) child(ctx context.Context, path string, w *wiring) error {
 	if _, err := r.record(ctx, recording.Event{Kind: recording.KindAgentStarted, Agent: &recording.AgentFacts{Command: command}}); err != nil {
 		return &Failure{Code: ExitNotStarted, What: "starting the command", Err: err}
 	}
-	how, err := runChild(path, r.o.Command, w.env, r.a.In, r.a.Out, r.a.Err, r.a.kill)
+	how, err := runChild(path, r.o.Command, w.environ(), r.a.In, r.a.Out, r.a.Err, r.a.kill)
 	if err != nil {
 		return err
 	}

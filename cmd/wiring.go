@@ -3,6 +3,7 @@ package cmd
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -19,9 +20,10 @@ import (
 // wiring points every Snowflake client in a child at the broker, by files and
 // environment only: nothing in the user's home or repository is edited.
 type wiring struct {
-	dir  string // 0700, removed by close
-	env  []string
-	user string
+	dir    string            // 0700, removed by close
+	parent []string          // the environment jit was started with, scrubbed
+	vars   map[string]string // what the child has beside or instead of it
+	user   string
 }
 
 // wire writes the connection files and computes the child's environment from
@@ -31,7 +33,7 @@ func wire(parent []string, addr *net.TCPAddr, lease secret.Text, s session.Sessi
 	if err != nil {
 		return nil, fmt.Errorf("making the agent's SNOWFLAKE_HOME: %w", err)
 	}
-	w := &wiring{dir: dir, user: s.Principal.Display()}
+	w := &wiring{dir: dir, parent: scrub(parent), user: s.Principal.Display()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.close())
@@ -49,29 +51,63 @@ func wire(parent []string, addr *net.TCPAddr, lease secret.Text, s session.Sessi
 	if err != nil {
 		return nil, err
 	}
-	w.env = append(scrub(parent),
-		"SNOWFLAKE_HOME="+dir,
-		"SNOWFLAKE_DEFAULT_CONNECTION_NAME=default",
-		"SNOWFLAKE_ACCOUNT="+c.Account, "SNOWFLAKE_USER="+c.User,
-		"SNOWFLAKE_HOST="+c.Host, "SNOWFLAKE_PORT="+c.Port, "SNOWFLAKE_PROTOCOL="+c.Protocol,
-		"SNOWFLAKE_AUTHENTICATOR="+c.Authenticator,
+	w.vars = map[string]string{
+		"SNOWFLAKE_HOME": dir, "SNOWFLAKE_DEFAULT_CONNECTION_NAME": "default",
+		"SNOWFLAKE_ACCOUNT": c.Account, "SNOWFLAKE_USER": c.User,
+		"SNOWFLAKE_HOST": c.Host, "SNOWFLAKE_PORT": c.Port, "SNOWFLAKE_PROTOCOL": c.Protocol,
+		"SNOWFLAKE_AUTHENTICATOR": c.Authenticator,
 		// The lease, not a credential: it opens this broker only, until the
 		// session ends, and the agent is meant to have it.
-		"SNOWFLAKE_TOKEN="+c.Token, "SNOWFLAKE_PASSWORD="+c.Token,
-		"SNOWFLAKE_DISABLE_PLATFORM_DETECTION=true",
-		"SF_TELEMETRY_DISABLE_CONNECTION_SHAPE=true",
-		"JIT_SESSION="+s.ID,
-	)
-	for name, v := range map[string]string{"DATABASE": c.Database, "SCHEMA": c.Schema, "WAREHOUSE": c.Warehouse, "ROLE": c.Role} {
+		"SNOWFLAKE_TOKEN": c.Token, "SNOWFLAKE_PASSWORD": c.Token,
+		"SNOWFLAKE_DISABLE_PLATFORM_DETECTION":  "true",
+		"SF_TELEMETRY_DISABLE_CONNECTION_SHAPE": "true",
+		"JIT_SESSION":                           s.ID,
+	}
+	for name, v := range map[string]string{
+		"SNOWFLAKE_DATABASE": c.Database, "SNOWFLAKE_SCHEMA": c.Schema, "SNOWFLAKE_WAREHOUSE": c.Warehouse, "SNOWFLAKE_ROLE": c.Role,
+		"DBT_PROFILES_DIR": profiles,
+	} {
 		if v != "" {
-			w.env = append(w.env, "SNOWFLAKE_"+name+"="+v)
+			w.vars[name] = v
 		}
 	}
-	if profiles != "" {
-		w.env = append(w.env, "DBT_PROFILES_DIR="+profiles)
-	}
-	w.env = noProxy(w.env)
+	w.noProxy(func(parents string) string { return parents })
 	return w, nil
+}
+
+// environ is the child's environment.
+func (w *wiring) environ() []string {
+	env := make([]string, 0, len(w.parent)+len(w.vars))
+	for _, e := range w.parent {
+		name, _, _ := strings.Cut(e, "=")
+		if _, ours := w.vars[name]; !ours {
+			env = append(env, e)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.vars)) {
+		env = append(env, name+"="+w.vars[name])
+	}
+	return env
+}
+
+// getenv reads the parent's environment: the first of the names that is set.
+func (w *wiring) getenv(names ...string) string {
+	for _, name := range names {
+		for _, e := range slices.Backward(w.parent) {
+			if v, ok := strings.CutPrefix(e, name+"="); ok && v != "" {
+				return v
+			}
+		}
+	}
+	return ""
+}
+
+// noProxy makes every client reach the broker directly, whatever proxy the
+// environment names, and keeps what the parent's NO_PROXY lists, as keep has it.
+func (w *wiring) noProxy(keep func(parents string) string) {
+	for name, other := range map[string]string{"NO_PROXY": "no_proxy", "no_proxy": "NO_PROXY"} {
+		w.vars[name] = strings.TrimSuffix("127.0.0.1,localhost,"+keep(w.getenv(name, other)), ",")
+	}
 }
 
 // close removes the files.
@@ -231,34 +267,16 @@ func hasPrefix(s string, prefixes []string) bool {
 
 // scrub drops Snowflake settings and credentials from an environment.
 func scrub(env []string) []string {
-	kept := make([]string, 0, len(env)+24)
+	kept := make([]string, 0, len(env))
 	for _, e := range env {
-		name, _, _ := strings.Cut(e, "=")
-		upper := strings.ToUpper(name)
-		if upper == "DBT_PROFILES_DIR" || hasPrefix(upper, credentialPrefixes) && !hasPrefix(upper, harmless) {
-			continue
+		if name, _, _ := strings.Cut(e, "="); !scrubbed(name) {
+			kept = append(kept, e)
 		}
-		kept = append(kept, e)
 	}
 	return kept
 }
 
-// noProxy makes every client reach the broker directly, whatever proxy the
-// environment names, and keeps what NO_PROXY already lists.
-func noProxy(env []string) []string {
-	const ours = "127.0.0.1,localhost"
-	for _, name := range []string{"NO_PROXY", "no_proxy"} {
-		value := ours
-		for i := len(env) - 1; i >= 0; i-- {
-			if old, ok := strings.CutPrefix(env[i], name+"="); ok {
-				if old != "" {
-					value = ours + "," + old
-				}
-				env = append(env[:i], env[i+1:]...)
-				break
-			}
-		}
-		env = append(env, name+"="+value)
-	}
-	return env
+func scrubbed(name string) bool {
+	name = strings.ToUpper(name)
+	return name == "DBT_PROFILES_DIR" || hasPrefix(name, credentialPrefixes) && !hasPrefix(name, harmless)
 }

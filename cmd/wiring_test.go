@@ -62,13 +62,13 @@ func TestWiringDropsTheParentsCredentials(t *testing.T) {
 		"SNOWSQL_PWD=" + planted, "SF_PASSWORD=" + planted, "SNOWFLAKE_CONNECTIONS_PROD_TOKEN=" + planted,
 		"DBT_PROFILES_DIR=/nowhere-" + planted, "JIT_SERVER=" + planted, "SF_DISABLE_MINICORE=true",
 	})
-	for _, e := range w.env {
+	for _, e := range w.environ() {
 		if strings.Contains(e, planted) {
 			t.Errorf("the child's environment keeps %s", e)
 		}
 	}
 	for _, want := range []string{"PATH=/bin", "SF_DISABLE_MINICORE=true"} {
-		if !slices.Contains(w.env, want) {
+		if !slices.Contains(w.environ(), want) {
 			t.Errorf("the child's environment lost %s", want)
 		}
 	}
@@ -76,10 +76,10 @@ func TestWiringDropsTheParentsCredentials(t *testing.T) {
 
 func TestWiringKeepsProxyExceptions(t *testing.T) {
 	w := testWire(t, []string{"NO_PROXY=internal.example", "HTTPS_PROXY=http://proxy:3128"})
-	if !slices.Contains(w.env, "NO_PROXY=127.0.0.1,localhost,internal.example") {
-		t.Errorf("NO_PROXY lost an entry: %q", w.env)
+	if !slices.Contains(w.environ(), "NO_PROXY=127.0.0.1,localhost,internal.example") {
+		t.Errorf("NO_PROXY lost an entry: %q", w.environ())
 	}
-	if !slices.Contains(w.env, "HTTPS_PROXY=http://proxy:3128") {
+	if !slices.Contains(w.environ(), "HTTPS_PROXY=http://proxy:3128") {
 		t.Error("the proxy for everything else was dropped")
 	}
 }
@@ -108,7 +108,7 @@ func TestDbtOverlayKeepsNamesAndDropsCredentials(t *testing.T) {
 	if !strings.Contains(string(data), "password: lease-value") || strings.Contains(string(data), "authenticator") {
 		t.Errorf("dbt-snowflake would not send the lease:\n%s", data)
 	}
-	if !slices.Contains(w.env, "DBT_PROFILES_DIR="+w.dir) {
+	if !slices.Contains(w.environ(), "DBT_PROFILES_DIR="+w.dir) {
 		t.Error("DBT_PROFILES_DIR does not point at the overlay")
 	}
 }
