@@ -152,10 +152,13 @@ func (b *Broker) redeem(ctx context.Context, l *login, s *statement, j *judgemen
 	case err != nil:
 		return nil, b.attach(b.deskRefusal(ctx, err), req, s, j.ruling.Rule)
 	}
-	facts := &recording.DecisionFacts{Request: req.ID, Outcome: "approved", Reuse: reuseWord(d.Reuse), Reason: d.Reason,
+	facts := &recording.DecisionFacts{Request: req.ID, Outcome: "approved", Reuse: reuseWord(d.Reuse), KeepMasks: d.KeepMasks, Reason: d.Reason,
 		Reviewer: approvers(req, d)}
 	if ref := b.record(ctx, recording.Event{Kind: recording.KindDecision, Statement: s.id, Decision: facts}); ref != nil {
 		return nil, ref
+	}
+	if d.KeepMasks {
+		b.keepMasks(now)
 	}
 	return now, nil
 }

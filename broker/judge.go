@@ -95,7 +95,7 @@ func (b *Broker) rule(ctx context.Context, l *login, j *judgement) policy.Ruling
 	j.input = policy.Input{
 		Subject: b.cfg.Subject,
 		Setting: policy.Setting{Connection: b.cfg.Session.Scope.Connection, Role: j.place.role, Warehouse: j.place.warehouse,
-			Database: j.place.database, Schema: j.place.schema, SessionID: b.cfg.Session.ID},
+			Database: j.place.database, Schema: j.place.schema, SessionID: b.cfg.Session.ID, Emergency: b.cfg.Session.Emergency},
 		Statements: j.analysis.Statements, Usage: usage,
 		// One estimate serves the active bundle and the one in dry run.
 		Estimate: sync.OnceValues(func() (policy.Estimate, error) { return b.estimate(ctx, l, j.analysis) }),
@@ -224,7 +224,7 @@ func (b *Broker) recordStatement(ctx context.Context, l *login, s *statement, j 
 	facts := &recording.StatementFacts{
 		Text: b.cfg.Policy.HideText(j.kase.Canonical), Digest: j.digest, Kinds: j.kase.Kinds, Reads: j.kase.Reads, Writes: j.kase.Writes,
 		Functions: j.kase.Functions, Verdict: j.ruling.Verdict.String(), Rule: j.ruling.Rule,
-		Reason: j.ruling.Reason, DryRun: b.dryRun(l, j),
+		Reason: j.ruling.Reason, DryRun: b.dryRun(l, j), Emergency: b.cfg.Session.Emergency,
 	}
 	for _, text := range j.kase.Unknown {
 		facts.Unknown = append(facts.Unknown, b.cfg.Policy.HideText(text))

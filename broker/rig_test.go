@@ -143,6 +143,8 @@ type account struct {
 	closed  []string
 	openErr error
 	renew   error
+	session session.Session // what the server says of it
+	asked   int             // how often
 }
 
 func (a *account) OpenUpstream(context.Context) (session.Upstream, error) {
@@ -173,19 +175,26 @@ func (a *account) CloseUpstream(_ context.Context, id string) error {
 	a.closed = append(a.closed, id)
 	return nil
 }
+func (a *account) Session(context.Context, string) (session.Session, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.asked++
+	return a.session, nil
+}
 func (a *account) Close(context.Context) error                         { return nil }
 func (a *account) Cosign(context.Context, []byte) ([]byte, error)      { return nil, nil }
 func (a *account) Upload(context.Context, string, int64, []byte) error { return nil }
 
 // desk is the Desk of the tests.
 type desk struct {
-	mu       sync.Mutex
-	requests map[string]*session.Request
-	order    []string
-	events   chan session.Event
-	submit   error
-	redeemed int
-	filed    chan string
+	mu        sync.Mutex
+	requests  map[string]*session.Request
+	order     []string
+	events    chan session.Event
+	submit    error
+	redeemed  int
+	keepMasks bool
+	filed     chan string
 }
 
 func newDesk() *desk {
@@ -258,7 +267,9 @@ func (d *desk) Redeem(_ context.Context, id, digest string) (session.Decision, e
 	}
 	r.State = session.StateUsed
 	d.redeemed++
-	return r.Decisions[0], nil
+	dec := r.Decisions[0]
+	dec.KeepMasks = d.keepMasks
+	return dec, nil
 }
 
 func (d *desk) Watch(ctx context.Context, _ int64) (<-chan session.Event, error) {

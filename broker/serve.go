@@ -73,7 +73,7 @@ func assemble(cfg Config, lease digestKey) (*Broker, error) {
 		cfg: cfg, log: cfg.Logger, lease: lease, idKey: idKey,
 		masker: policy.NewMasker(maskKey), analyze: sql.Analyze,
 		upstream: &http.Client{Transport: transport, CheckRedirect: noRedirect}, ready: make(chan struct{}),
-		deadline: deadlineAt(time.Now(), cfg.Session.Deadline),
+		deadline: deadlineOf(time.Now(), cfg.Session),
 		poll:     longPoll, asyncPoll: asyncPoll, firstByte: firstByte,
 		protocolRate: rate{burst: 20, every: time.Second},
 		logins:       map[*login]struct{}{}, tokens: map[digestKey]*login{}, masters: map[digestKey]*login{},
@@ -285,6 +285,10 @@ func (b *Broker) follow(ctx context.Context, events <-chan session.Event) {
 				return
 			}
 			switch e.Kind {
+			case session.EventSessionExtended:
+				if e.SessionID == b.cfg.Session.ID {
+					b.extended(ctx)
+				}
 			case session.EventSessionEnded:
 				if e.SessionID == b.cfg.Session.ID {
 					b.end("it was revoked or closed at the approval server")

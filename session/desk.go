@@ -143,6 +143,8 @@ type Upstreams interface {
 	// RenewUpstream returns a fresh token after Snowflake reported expiry.
 	RenewUpstream(ctx context.Context, upstreamID string) (Upstream, error)
 	CloseUpstream(ctx context.Context, upstreamID string) error
+	// Session reads the broker's own session: its deadline may have moved.
+	Session(ctx context.Context, id string) (Session, error)
 	// Close ends the session in good order.
 	Close(ctx context.Context) error
 	// Cosign submits a checkpoint and returns the witness's cosigned note.

@@ -23,7 +23,8 @@ const (
 	KindLogout        Kind = "logout"
 	KindProtocol      Kind = "protocol.refused" // a request outside the route table
 	KindAgentExited   Kind = "agent.exited"
-	KindSessionEnded  Kind = "session.ended" // the last event; Seal writes it if nobody has
+	KindExtended      Kind = "session.extended" // Session.Deadline is the new one
+	KindSessionEnded  Kind = "session.ended"    // the last event; Seal writes it if nobody has
 )
 
 // Event is one line of a recording. Only the fields its Kind uses are set.
@@ -65,6 +66,8 @@ type SessionFacts struct {
 	Rule       string    `json:"rule,omitempty"` // what granted it
 	Policy     string    `json:"policy,omitempty"`
 	Deadline   time.Time `json:"deadline,omitzero"`
+	Emergency  bool      `json:"emergency,omitempty"` // opened without a reviewer
+	Ticket     string    `json:"ticket,omitempty"`
 	Confined   bool      `json:"confined"`
 	End        string    `json:"end,omitempty"` // why it ended
 }
@@ -107,6 +110,8 @@ type StatementFacts struct {
 	Describe bool         `json:"describe,omitempty"` // describeOnly
 	Driver   string       `json:"driver,omitempty"`
 	Upstream string       `json:"upstream,omitempty"` // the server's handle of the upstream session
+	// Emergency: it stands in a session that was opened without a reviewer.
+	Emergency bool `json:"emergency,omitempty"`
 }
 
 // DryRunFacts is what a bundle in dry run would have said.
@@ -141,7 +146,9 @@ type DecisionFacts struct {
 	Outcome  string   `json:"outcome"` // approved, denied, expired, withdrawn
 	Reviewer []string `json:"reviewer,omitempty"`
 	Reuse    string   `json:"reuse,omitempty"`
-	Reason   string   `json:"reason,omitempty"`
+	// KeepMasks: the results arrive with every class masked.
+	KeepMasks bool   `json:"keep_masks,omitempty"`
+	Reason    string `json:"reason,omitempty"`
 }
 
 // ForwardedFacts precedes the upstream call.
