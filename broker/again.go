@@ -53,22 +53,30 @@ func (b *Broker) answerAgain(w http.ResponseWriter, r *http.Request, l *login, s
 		id = s.queryID
 	}
 	s.mu.Unlock()
-	began := time.Now()
-	rep, err := b.fetchResult(ctx, l, id)
-	switch {
-	case err != nil && ctx.Err() != nil, err == nil && inProgress(rep):
+	out, running := b.readAgain(ctx, l, s, child, id)
+	if running {
 		writeAnswer(w, snowflake.AppendInProgress(nil, snowflake.CodeInProgress, id))
 		return
-	case err != nil:
-		writeAnswer(w, faultUpstream.refuse("Snowflake gave no usable answer").envelope())
-		return
 	}
-	out := b.release(ctx, l, s, child, rep, began)
 	if out.refusal != nil {
 		writeAnswer(w, out.refusal.envelope())
 		return
 	}
 	writeAnswer(w, out.body)
+}
+
+// readAgain reads a result once more, under the plan that was fixed before it
+// ran; running if it is not there yet.
+func (b *Broker) readAgain(ctx context.Context, l *login, s *statement, child int, id string) (out outcome, running bool) {
+	began := time.Now()
+	rep, err := b.fetchResult(ctx, l, id)
+	switch {
+	case err != nil && ctx.Err() != nil, err == nil && inProgress(rep):
+		return outcome{}, true
+	case err != nil:
+		return outcome{refusal: faultUpstream.refuse("Snowflake gave no usable answer")}, false
+	}
+	return b.release(ctx, l, s, child, rep, began), false
 }
 
 func pathID(path string) string {

@@ -45,6 +45,7 @@ type chunkRef struct {
 	set   *chunkSet
 	index int
 	rows  int64
+	cells []snowflake.Rewrite // of the SQL API: how its cells differ, masks among them
 }
 
 // chunkTable finds chunks by the digest of their opaque names.
@@ -176,7 +177,7 @@ func (b *Broker) publishChunks(l *login, s *statement, child int, data *snowflak
 				o.Set("uncompressedSize", strconv.AppendInt(nil, min(grown, 1<<31-1), 10))
 			}
 		}
-		if !b.chunks.put(name.Reveal(), chunkRef{set, i, rows}) {
+		if !b.chunks.put(name.Reveal(), chunkRef{set: set, index: i, rows: rows}) {
 			return withheld("too many chunks are being kept; fetch or close earlier results")
 		}
 		o.Set("url", snowflake.Quote("http://"+l.host+chunkPrefix+name.Reveal()))

@@ -66,7 +66,7 @@ var (
 	faultPending = fault{"JIT-3001", "APPROVAL_PENDING", snowflake.CodeAccessDenied, "42501", notRun,
 		"wait for a reviewer, then send the very same statement again: it attaches to this request.", true}
 	faultRejected = fault{"JIT-3002", "DENIED_BY_REVIEWER", snowflake.CodeAccessDenied, "42501", notRun,
-		"do not send it again; talk to the reviewer.", false}
+		"do not send it again; talk to the reviewer, or change what it does.", false}
 	faultExpired = fault{"JIT-3003", "APPROVAL_EXPIRED", snowflake.CodeCanceled, "57014", notRun,
 		"send it again when a reviewer is there.", true}
 	faultWithdrawn = fault{"JIT-3004", "CANCELED", snowflake.CodeCanceled, "57014", notRun,

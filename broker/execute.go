@@ -76,6 +76,17 @@ func (b *Broker) perform(ctx context.Context, l *login, s *statement, j *judgeme
 	if ref := readsStoredResult(j.analysis.Statements); ref != nil {
 		return b.refused(ctx, s, ref)
 	}
+	if ref := b.leavesGrant(l, j); ref != nil && j.ruling.Verdict != policy.Deny {
+		return b.refused(ctx, s, ref)
+	}
+	if l.sqlAPI && !s.atLogin && j.ruling.Verdict != policy.Deny {
+		if ref := needsSession(j.analysis.Statements); ref != nil {
+			return b.refused(ctx, s, ref)
+		}
+		l.mu.Lock()
+		l.spent = l.spent || spends(j.analysis.Statements)
+		l.mu.Unlock()
+	}
 	if name, ok := l.catalog.absent(j.analysis); ok && j.ruling.Verdict != policy.Deny {
 		return b.refused(ctx, s, faultMissing.refuse("SQL compilation error: Object '"+name+"' does not exist or not authorized"))
 	}

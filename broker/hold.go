@@ -27,6 +27,12 @@ const (
 // caller forwards at once. The login's turn is held all the while, so nothing
 // else of this session runs in between.
 func (b *Broker) hold(ctx context.Context, l *login, s *statement, j *judgement) (*judgement, *refusal) {
+	asked, digest := j.kase, j.digest // submit may restate them
+	if no, ok := b.denials.get(digest, asked, time.Now()); ok {
+		ref := b.decided(ctx, s, no.req, "denied", faultRejected, "a reviewer said no")
+		ref.why += " (said of the same statement before; nobody is asked again until " + no.until.UTC().Format(time.RFC3339) + ")"
+		return nil, ref
+	}
 	req, ref := b.submit(ctx, s, j)
 	if ref != nil {
 		return nil, ref
@@ -35,6 +41,9 @@ func (b *Broker) hold(ctx context.Context, l *login, s *statement, j *judgement)
 	defer leave()
 	patience := time.NewTimer(b.cfg.Hold)
 	defer patience.Stop()
+	if l.sqlAPI {
+		patience.Stop() // its clients poll, and abandon what they do not poll for
+	}
 	poll := time.NewTicker(deskPoll)
 	defer poll.Stop()
 	for {
@@ -43,6 +52,7 @@ func (b *Broker) hold(ctx context.Context, l *login, s *statement, j *judgement)
 		case session.StateApproved, session.StateUsed: // a shape or window approval stays usable after use
 			return b.redeem(ctx, l, s, j, req)
 		case session.StateDenied:
+			b.denials.put(digest, asked, req, time.Now())
 			return nil, b.decided(ctx, s, req, "denied", faultRejected, "a reviewer said no")
 		case session.StateExpired:
 			return nil, b.decided(ctx, s, req, "expired", faultExpired, "nobody decided in time")

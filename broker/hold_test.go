@@ -459,3 +459,73 @@ func TestApprovalBindsWhatTheTextDoesNotSay(t *testing.T) {
 		t.Errorf("what was approved: %s", a.Raw)
 	}
 }
+
+// TestDenialIsRemembered is an attack on patience: an agent sends what a
+// reviewer said no to again and again, until somebody gives in.
+func TestDenialIsRemembered(t *testing.T) {
+	r := newRig(t)
+	tk := r.login()
+	request, final := r.held(tk, "", "drop table t")
+	r.decide(request, session.OutcomeDeny)
+	wantRefusal(t, <-final, "003001", "JIT-3002")
+	for _, as := range []tokens{tk, r.login()} { // another connection is the same agent
+		a := r.query(as, "", "drop table t")
+		wantRefusal(t, a, "003001", "JIT-3002")
+		if !strings.Contains(*a.Message, "because") || !strings.Contains(*a.Message, "request="+request) || !strings.Contains(*a.Message, "nobody is asked again until") {
+			t.Errorf("message %q", *a.Message)
+		}
+	}
+	if n := len(r.desk.order); n != 1 {
+		t.Fatalf("%d requests filed", n)
+	}
+	kinds := r.kinds()
+	decisions := 0
+	for _, k := range kinds {
+		if k == recording.KindDecision {
+			decisions++
+		}
+	}
+	if decisions != 3 {
+		t.Errorf("the denials are not recorded: %v", kinds)
+	}
+	// What a reviewer could see differently asks anew.
+	for _, ask := range []func() answer{
+		func() answer { return r.query(tk, "", "drop table u") },
+		func() answer { return r.query(tk, "", "drop table t", `"bindings":{"1":{"type":"TEXT","value":"x"}}`) },
+		func() answer {
+			r.up.setAnswer(func(seenQuery) (int, string) {
+				return 200, strings.ReplaceAll(plainRow, `"finalSchemaName":"PUBLIC"`, `"finalSchemaName":"OTHER"`)
+			})
+			r.query(tk, "", "use schema other")
+			return r.query(tk, "", "drop table t")
+		},
+	} {
+		done := make(chan answer, 1)
+		go func() { done <- ask() }()
+		select {
+		case id := <-r.desk.filed:
+			r.decide(id, session.OutcomeApprove)
+			if a := <-done; !a.Success {
+				t.Errorf("got %s", a.Raw)
+			}
+		case a := <-done:
+			t.Errorf("nobody was asked: %s", a.Raw)
+		case <-time.After(10 * time.Second):
+			t.Fatal("nothing was filed")
+		}
+	}
+	if len(r.up.seen()) != 4 {
+		t.Errorf("ran %v", r.up.seen())
+	}
+	now := time.Now()
+	r.b.denials.put("d", session.Case{Kinds: []string{"DROP"}}, session.Request{ID: "r"}, now)
+	for _, c := range []struct {
+		kase session.Case
+		at   time.Duration
+		want bool
+	}{{session.Case{Kinds: []string{"DROP"}}, denialLife - time.Second, true}, {session.Case{Kinds: []string{"SELECT"}}, 0, false}, {session.Case{Kinds: []string{"DROP"}}, denialLife, false}} {
+		if _, got := r.b.denials.get("d", c.kase, now.Add(c.at)); got != c.want {
+			t.Errorf("%v after %v: %v", c.kase.Kinds, c.at, got)
+		}
+	}
+}

@@ -40,6 +40,11 @@ type login struct {
 	// alone; the others share. First come, first served.
 	turn *semaphore.Weighted
 
+	// sqlAPI is a login that statements of the SQL API run in, see sqlAPI. No
+	// driver holds its tokens.
+	sqlAPI bool
+	start  place // where it was once it was set up
+
 	mu         sync.Mutex // guards what follows
 	up         session.Upstream
 	renewing   chan struct{} // closed when the running renewal is done
@@ -56,6 +61,9 @@ type login struct {
 	token      heldToken
 	old        []heldToken // replaced, or aged out; they only renew
 	closed     bool
+	asked      place // of the SQL API: what its requests ask for
+	spent      bool  // of the SQL API: not for another request
+	taken      bool  // of the SQL API: a request has it
 }
 
 type heldToken struct {
@@ -95,16 +103,18 @@ func (b *Broker) serveLogin(w http.ResponseWriter, r *http.Request, _ string) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), loginTimeout)
 	defer cancel()
-	l, answer, ref := b.openLogin(ctx, r, req, driver)
+	wish, ref := b.wishOf(r, req, driver)
 	if ref != nil {
 		b.refuseLogin(w, r, driver, ref)
 		return
 	}
-	facts := &recording.LoginFacts{Driver: driver.name, Version: driver.version, Upstream: l.up.ID, OK: true}
-	if _, err := b.cfg.Record(ctx, recording.Event{Kind: recording.KindLogin, Login: facts}); err != nil {
-		b.log.Error("recording a login failed", "err", err)
-		b.drop(l, "not recorded")
-		writeAnswer(w, snowflake.AppendLoginFailure(nil, snowflake.CodeLoginFailed, faultRecord.refuse("").message()))
+	l, answer, ref := b.openLogin(ctx, wish)
+	if ref != nil {
+		b.refuseLogin(w, r, driver, ref)
+		return
+	}
+	if ref := b.recordLogin(ctx, l); ref != nil {
+		writeAnswer(w, snowflake.AppendLoginFailure(nil, snowflake.CodeLoginFailed, ref.message()))
 		return
 	}
 	data, err := json.Marshal(answer)
@@ -145,6 +155,23 @@ func (b *Broker) checkLease(req snowflake.LoginRequest) *refusal {
 // refuseLogin records and answers a refused login. The data of the answer is
 // an object, and the code one that starts no interactive sign-in.
 func (b *Broker) refuseLogin(w http.ResponseWriter, r *http.Request, d driverName, ref *refusal) {
+	b.recordRefusedLogin(r, d, ref)
+	writeAnswer(w, snowflake.AppendLoginFailure(nil, snowflake.CodeLoginFailed, ref.message()))
+}
+
+// recordLogin records a login that was opened; one that cannot be is closed.
+func (b *Broker) recordLogin(ctx context.Context, l *login) *refusal {
+	facts := &recording.LoginFacts{Driver: l.driver.name, Version: l.driver.version, Upstream: l.upstreamSession().ID, OK: true}
+	if _, err := b.cfg.Record(ctx, recording.Event{Kind: recording.KindLogin, Login: facts}); err != nil {
+		b.log.Error("recording a login failed", "err", err)
+		b.drop(l, "not recorded")
+		return faultRecord.refuse("")
+	}
+	return nil
+}
+
+// recordRefusedLogin records a refused login within a rate.
+func (b *Broker) recordRefusedLogin(r *http.Request, d driverName, ref *refusal) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), recordTimeout)
 	defer cancel()
 	if n, ok := b.protocolRate.take(time.Now()); ok {
@@ -158,23 +185,32 @@ func (b *Broker) refuseLogin(w http.ResponseWriter, r *http.Request, d driverNam
 		}
 	}
 	b.log.Warn("login refused", "code", ref.code, "driver", d.name)
-	writeAnswer(w, snowflake.AppendLoginFailure(nil, snowflake.CodeLoginFailed, ref.message()))
+}
+
+// loginWish is a checked login: who asks, and where it wants to be.
+type loginWish struct {
+	driver     driverName
+	host       string // what the caller calls this listener
+	place      place
+	parameters snowflake.Object
+	format     json.RawMessage // of results; nil = Snowflake's choice
+	sqlAPI     bool
+}
+
+// wishOf reads what a driver's login asks for, if the grant allows it.
+func (b *Broker) wishOf(r *http.Request, req snowflake.LoginRequest, d driverName) (loginWish, *refusal) {
+	want, ref := b.wantedPlace(r, req)
+	return loginWish{driver: d, host: r.Host, place: want, parameters: req.Parameters, format: wantedFormat(req)}, ref
 }
 
 // openLogin opens the upstream session of a checked login and brings it to
-// where the driver wants to be, if the grant allows it.
-func (b *Broker) openLogin(ctx context.Context, r *http.Request, req snowflake.LoginRequest, d driverName) (*login, *snowflake.LoginAnswer, *refusal) {
-	want, ref := b.wantedPlace(r, req)
-	if ref != nil {
-		return nil, nil, ref
+// where it wants to be.
+func (b *Broker) openLogin(ctx context.Context, wish loginWish) (*login, *snowflake.LoginAnswer, *refusal) {
+	for !b.reserveLogin() {
+		if !b.evictIdle() {
+			return nil, nil, faultLogins.refuse("the session's limit of concurrent logins is reached")
+		}
 	}
-	b.mu.Lock()
-	if len(b.logins)+b.opening >= b.cfg.MaxLogins {
-		b.mu.Unlock()
-		return nil, nil, faultLogins.refuse("the session's limit of concurrent logins is reached")
-	}
-	b.opening++
-	b.mu.Unlock()
 	up, err := b.cfg.Upstreams.OpenUpstream(ctx)
 	b.mu.Lock()
 	b.opening--
@@ -188,14 +224,16 @@ func (b *Broker) openLogin(ctx context.Context, r *http.Request, req snowflake.L
 		return nil, nil, ref
 	}
 	l := &login{
-		id: sessionNumber(up.SnowflakeID), driver: d, host: r.Host, format: wantedFormat(req), up: up, turn: semaphore.NewWeighted(everyTurn),
+		id: sessionNumber(up.SnowflakeID), driver: wish.driver, host: wish.host, format: wish.format, sqlAPI: wish.sqlAPI,
+		up: up, turn: semaphore.NewWeighted(everyTurn),
 		place:      place{database: up.Database, schema: up.Schema, warehouse: up.Warehouse, role: up.Role},
 		statements: map[string]*statement{}, byID: map[string]statementRef{}, seen: time.Now(),
 	}
-	if ref := b.settle(ctx, l, want, req.Parameters); ref != nil {
+	if ref := b.settle(ctx, l, wish.place, wish.parameters); ref != nil {
 		b.closeUpstream(up.ID)
 		return nil, nil, ref
 	}
+	l.start = l.presentPlace()
 	answer, err := b.mint(l)
 	if err != nil {
 		b.log.Error("opening a login failed", "err", err)
@@ -207,6 +245,18 @@ func (b *Broker) openLogin(ctx context.Context, r *http.Request, req snowflake.L
 		return nil, nil, faultEnded.refuse("the session has ended: " + why)
 	}
 	return l, answer, nil
+}
+
+// reserveLogin takes one of the session's logins, to be given back when the
+// login is open; false if all are taken.
+func (b *Broker) reserveLogin() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.logins)+b.opening >= b.cfg.MaxLogins {
+		return false
+	}
+	b.opening++
+	return true
 }
 
 func (b *Broker) upstreamLoginRefusal(err error) *refusal {

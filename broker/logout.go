@@ -66,7 +66,7 @@ func (b *Broker) dropIdle(now time.Time) {
 	b.mu.Lock()
 	for l := range b.logins {
 		l.mu.Lock()
-		if now.Sub(l.seen) > masterLife {
+		if now.Sub(l.seen) > l.idleLife() {
 			idle = append(idle, l)
 		}
 		keep := l.old[:0]
@@ -83,6 +83,7 @@ func (b *Broker) dropIdle(now time.Time) {
 		l.mu.Unlock()
 	}
 	b.mu.Unlock()
+	b.api.forget(now)
 	for _, l := range idle {
 		b.drop(l, "idle")
 	}

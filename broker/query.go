@@ -71,6 +71,9 @@ func (b *Broker) start(l *login, s *statement) {
 		l.keep(len(out.body))
 		s.settle(out)
 		l.settled(s)
+		if l.sqlAPI {
+			b.api.put(l)
+		}
 	})
 }
 
@@ -194,15 +197,9 @@ func (b *Broker) serveAbortByID(w http.ResponseWriter, r *http.Request, id strin
 }
 
 func (b *Broker) abort(w http.ResponseWriter, s *statement) {
-	if s != nil {
-		s.mu.Lock()
-		running := s.phase != phaseDone
-		s.mu.Unlock()
-		if running {
-			s.cancel(errAborted)
-			writeAnswer(w, snowflake.AppendSuccess(nil, nil))
-			return
-		}
+	if s != nil && s.cancelRunning() {
+		writeAnswer(w, snowflake.AppendSuccess(nil, nil))
+		return
 	}
 	writeAnswer(w, snowflake.AppendFailure(nil, snowflake.Failure{Code: snowflake.CodeNotExecuting, SQLState: "02000",
 		Message: "Identified SQL statement is not currently executing."}))

@@ -447,7 +447,7 @@ func TestRoutes(t *testing.T) {
 			t.Errorf("got %s", a.Raw)
 		}
 	})
-	for _, path := range []string{"/api/v2/statements", "/api/v2/databases", "/api/v2/cortex/inference:complete", "/console/login",
+	for _, path := range []string{"/api/v2/databases", "/api/v2/cortex/inference:complete", "/console/login",
 		"/oauth/token-request", "/queries/../session", "//queries/v1/query-request", "/queries/%2e%2e/x", "/queries/v1/query-request/",
 		"/queries/v1%2fquery-request", "/", "/queries//result", "/monitoring/queries///x", "/monitoring/queries//x//y", "/jit/chunk/a/b", "/queries/v1/query-request;x"} {
 		t.Run("T02 T03 T04 "+path, func(t *testing.T) {

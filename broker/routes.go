@@ -54,6 +54,9 @@ var routes = [...]route{
 	{http.MethodGet, "/monitoring/queries/", "", true, (*Broker).serveMonitoring},
 	{http.MethodGet, doubledSlash, "", true, (*Broker).serveMonitoring},
 	{http.MethodGet, chunkPrefix, "", true, (*Broker).serveChunk},
+	{http.MethodPost, snowflake.PathStatements, "", false, (*Broker).serveSubmit},
+	{http.MethodGet, snowflake.PathStatements + "/", "", true, (*Broker).serveHandle},
+	{http.MethodPost, snowflake.PathStatements + "/", "/cancel", true, (*Broker).serveCancel},
 }
 
 // doubledSlash is how the Python connector 5.2 spells the monitoring path; the
@@ -148,6 +151,14 @@ func (b *Broker) refuseLine(r *http.Request) string {
 // refuseRoute answers what is not served, and records it.
 func (b *Broker) refuseRoute(w http.ResponseWriter, r *http.Request, why string) {
 	b.NoteRefused(r.Context(), why+": "+clip(r.Method+" "+r.URL.Path, 200))
+	if strings.HasPrefix(r.URL.Path, sqlAPIFamily) {
+		status := http.StatusNotFound
+		if why == "method" {
+			status = http.StatusMethodNotAllowed
+		}
+		refuseAPI(w, status)
+		return
+	}
 	body := faultRoute.refuse("this endpoint is not served").envelope()
 	writeBody(w, http.StatusNotFound, body)
 }

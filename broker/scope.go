@@ -13,28 +13,80 @@ import (
 	"github.com/jit-access/jit/policy/sql"
 )
 
-// wantedPlace reads what a driver asks for at login and refuses what the grant
-// names differently. What is left to be switched is the database and schema
-// the grant leaves open.
+// wantedPlace reads what a driver asks for at login. Where the grant names a
+// role and a warehouse, they are its limits; its database and schema are where a
+// login starts unless it asks for others, because every object is judged by its
+// full name.
 func (b *Broker) wantedPlace(r *http.Request, req snowflake.LoginRequest) (place, *refusal) {
 	q := r.URL.Query()
-	want := place{
-		database: foldName(q.Get("databaseName")), schema: foldName(q.Get("schemaName")),
-		warehouse: foldName(q.Get("warehouse")), role: foldName(q.Get("roleName")),
-	}
 	if s := strings.ToUpper(req.SecondaryRoles); s != "" && s != "NONE" {
 		return place{}, faultScope.refuse("secondary roles are not part of the grant")
 	}
+	return b.withinGrant(q.Get("databaseName"), q.Get("schemaName"), q.Get("warehouse"), q.Get("roleName"))
+}
+
+// withinGrant is the place that is asked for by name, empty for what is left to
+// the grant, unless the grant has another role or warehouse.
+func (b *Broker) withinGrant(database, schema, warehouse, role string) (place, *refusal) {
+	want := place{database: foldName(database), schema: foldName(schema), warehouse: foldName(warehouse), role: foldName(role)}
 	scope := b.cfg.Session.Scope
 	for _, c := range [...]struct{ what, want, granted string }{
 		{"role", want.role, scope.Role}, {"warehouse", want.warehouse, scope.Warehouse},
-		{"database", want.database, scope.Database}, {"schema", want.schema, scope.Schema},
 	} {
 		if c.want != "" && c.granted != "" && c.want != foldName(c.granted) {
-			return place{}, faultScope.refuse("the login asks for another " + c.what + " than the grant's " + c.granted)
+			return place{}, faultScope.refuse("another " + c.what + " is asked for than the grant's " + c.granted)
 		}
 	}
 	return want, nil
+}
+
+// faultPlace is the answer to a statement that would leave the grant's role or
+// warehouse.
+var faultPlace = fault{"JIT-2011", "PLACE_NOT_GRANTED", snowflake.CodeAccessDenied, "42501", notRun,
+	"stay with the grant's role and warehouse, or ask for others with `jit exec --role --warehouse`.", false}
+
+// leavesGrant refuses a statement that changes the role or the warehouse to
+// others than the grant's, whatever the policy says, and any in a session that
+// was moved there in a way nobody saw coming (CREATE WAREHOUSE does).
+func (b *Broker) leavesGrant(l *login, j *judgement) *refusal {
+	role, warehouse := b.cfg.Session.Scope.Role, b.cfg.Session.Scope.Warehouse
+	if role = foldName(role); role == "" {
+		role = l.start.role
+	}
+	warehouse = foldName(warehouse)
+	if ref := switches(j.analysis.Statements, role, warehouse); ref != nil {
+		return ref
+	}
+	differs := func(is, granted string) bool { return granted != "" && is != "" && is != granted }
+	if lone := j.analysis.Statements; len(lone) == 1 && (lone[0].Effects.UseRole != "" || lone[0].Effects.UseWarehouse != "") {
+		return nil // the way back
+	}
+	switch {
+	case differs(j.place.role, role):
+		return faultPlace.refuse("the session is in another role than the grant's; switch back with USE ROLE " + sql.FormatIdentifier(role))
+	case differs(j.place.warehouse, warehouse):
+		return faultPlace.refuse("the session is in another warehouse than the grant's; switch back with USE WAREHOUSE " + sql.FormatIdentifier(warehouse))
+	}
+	return nil
+}
+
+func switches(statements []sql.Statement, role, warehouse string) *refusal {
+	for i := range statements {
+		st := &statements[i]
+		e := st.Effects
+		switch {
+		case e.UseRole != "" && role != "" && e.UseRole != role:
+			return faultPlace.refuse("the statement switches to another role than the grant's")
+		case e.UseWarehouse != "" && warehouse != "" && e.UseWarehouse != warehouse:
+			return faultPlace.refuse("the statement switches to another warehouse than the grant's")
+		case st.Kind == "USE_SECONDARY_ROLES" && strings.ToUpper(st.Text) != "USE SECONDARY ROLES NONE":
+			return faultPlace.refuse("secondary roles are not part of the grant")
+		}
+		if ref := switches(st.Nested, role, warehouse); ref != nil {
+			return ref
+		}
+	}
+	return nil
 }
 
 // foldName folds an identifier as login parameters are read: quoted as it

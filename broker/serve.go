@@ -53,6 +53,8 @@ type Broker struct {
 
 	requests requestWatch
 	chunks   chunkTable
+	api      apiCalls
+	denials  denials
 }
 
 // assemble makes the Broker of a checked configuration.

@@ -63,6 +63,7 @@ type statement struct {
 	watched    time.Time // when the last one left
 	out        outcome
 	plans      planSet
+	parts      map[int][]chunkRef // of the SQL API: partitions after the first, by child
 }
 
 // outcome is how a statement ended: what every repeat of it is answered.
