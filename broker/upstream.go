@@ -178,7 +178,7 @@ func (b *Broker) once(ctx context.Context, up session.Upstream, c upstreamCall, 
 	for i, name := range [...]string{"Accept", "Content-Type", "User-Agent", "Authorization"} {
 		req.Header[name] = values[i : i+1 : i+1]
 	}
-	resp, err := b.upstream.Do(req)
+	resp, err := b.upstream.Transport.RoundTrip(req) // a client adds redirects, and refuses them
 	if err != nil {
 		return nil, 0, err
 	}

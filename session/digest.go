@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"hash"
 
 	"github.com/jit-access/jit/session/secret"
 )
@@ -26,16 +25,14 @@ func (c Case) ShapeDigest() string {
 }
 
 func digest(parts ...string) string {
-	h := sha256.New()
+	size := 0
 	for _, p := range parts {
-		writePart(h, p)
+		size += 8 + len(p)
 	}
-	return hex.EncodeToString(h.Sum(nil))
-}
-
-func writePart(h hash.Hash, p string) {
-	var n [8]byte
-	binary.BigEndian.PutUint64(n[:], uint64(len(p)))
-	h.Write(n[:]) // hash.Hash never returns an error
-	h.Write([]byte(p))
+	all := make([]byte, 0, size)
+	for _, p := range parts {
+		all = append(binary.BigEndian.AppendUint64(all, uint64(len(p))), p...)
+	}
+	sum := sha256.Sum256(all)
+	return hex.EncodeToString(sum[:])
 }
