@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -44,6 +45,16 @@ func parsePieceKey(key, sessionID, file string, start int64) (sum [sha256.Size]b
 		}
 	}
 	return sum, fmt.Errorf("reading a stored piece: %w: its key is not one that this server makes", errDamaged)
+}
+
+// pieceStart is where the piece of a key begins; -1 if it is no key of a piece.
+func pieceStart(key string) int64 {
+	digits, _, _ := strings.Cut(path.Base(key), "-")
+	start, err := strconv.ParseInt(digits, 16, 64)
+	if err != nil {
+		return -1
+	}
+	return start
 }
 
 // segment is a piece as the database knows it.
