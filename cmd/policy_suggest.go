@@ -78,7 +78,7 @@ func (a *App) suggestPolicy(base *policy.Bundle, from []string, output string) e
 
 // witnessed reads what was approved in one recording.
 func (a *App) witnessed(name string) (policy.Witnessed, error) {
-	rec, err := a.openReplay(name)
+	rec, err := a.openReplay(name, false)
 	if err != nil {
 		return policy.Witnessed{}, err
 	}

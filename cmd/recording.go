@@ -184,7 +184,7 @@ func (a *App) recordingRows() ([]recordingRow, error) {
 }
 
 func (a *App) recordingRow(id string) recordingRow {
-	rec, err := a.openReplay(filepath.Join(a.Paths.Recordings(), id))
+	rec, err := a.openReplay(filepath.Join(a.Paths.Recordings(), id), false)
 	if err != nil {
 		row := recordingRow{ID: id, State: stateUnreadable, Why: err.Error()}
 		var tamper *recording.TamperError
@@ -221,7 +221,7 @@ func newRecordingShowCommand(a *App) *cobra.Command {
 		Example: "  jit recording show SESSION",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			rec, err := a.openReplay(first(args))
+			rec, err := a.openReplay(first(args), false)
 			if err != nil {
 				return err
 			}

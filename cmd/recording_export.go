@@ -21,7 +21,7 @@ that was changed is not written.
 
   csv        one row per statement; cells that a spreadsheet would run as a
              formula begin with an apostrophe
-  jsonl      the recorded events, byte for byte
+  jsonl      the recorded events
   ocsf       OCSF 1.3.0 events of class 6005, Datastore Activity, for a SIEM:
              one JSON line per statement and login
   html       a report of the session on one page that loads nothing
@@ -52,7 +52,7 @@ What is written proves nothing by itself; for evidence use ` + "`jit audit expor
 }
 
 func (a *App) exportRecording(name string, f replay.Format, output string) error {
-	rec, err := a.openReplay(name)
+	rec, err := a.openReplay(name, false)
 	if err != nil {
 		return err
 	}

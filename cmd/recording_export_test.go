@@ -23,8 +23,8 @@ func TestRecordingExport(t *testing.T) {
 		t.Errorf("%d rows, %v", len(rows), err)
 	}
 	out, _, _ = r.run("recording", "export", "--format", "jsonl")
-	if events, err := os.ReadFile(filepath.Join(r.app.Paths.Recordings(), "ses_1", recording.FileEvents)); err != nil || out != string(events) {
-		t.Errorf("the lines are not those recorded: %v", err)
+	if want := r.eventLines("ses_1"); out != want {
+		t.Errorf("the lines are not those recorded:\n%s\nwant:\n%s", out, want)
 	}
 	out, _, _ = r.run("recording", "export", "--format", "ocsf")
 	contains(t, out, `"class_uid":6005`)
@@ -77,12 +77,31 @@ func TestReplayFollowOfAnEndedSession(t *testing.T) {
 	if code != ExitOK {
 		t.Fatalf("exit %d: %s", code, errs)
 	}
-	if events, err := os.ReadFile(filepath.Join(r.app.Paths.Recordings(), "ses_1", recording.FileEvents)); err != nil || out != string(events) {
-		t.Errorf("the lines are not those recorded: %v", err)
+	if want := r.eventLines("ses_1"); out != want {
+		t.Errorf("the lines are not those recorded:\n%s\nwant:\n%s", out, want)
 	}
 	for _, args := range [][]string{{}, {"--plain"}, {"--json", "--only", "held"}, {"--search", "x"}} {
 		if _, _, code := r.run(append([]string{"replay", "--follow"}, args...)...); code != ExitUsage {
 			t.Errorf("%q: exit %d", args, code)
 		}
 	}
+}
+
+// eventLines is every event of a recording, with its texts in place.
+func (r *recorder) eventLines(id string) string {
+	r.t.Helper()
+	rec, err := recording.Open(filepath.Join(r.app.Paths.Recordings(), id))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer rec.Close()
+	var b strings.Builder
+	for e, err := range rec.Events() {
+		line, jerr := recording.EventJSON(e)
+		if err != nil || jerr != nil {
+			r.t.Fatal(err, jerr)
+		}
+		b.WriteString(string(line) + "\n")
+	}
+	return b.String()
 }

@@ -77,12 +77,12 @@ func (a *App) replay(ctx context.Context, o replayOptions) error {
 		}
 		opt.Query = &q
 	}
-	rec, err := a.openReplay(o.Recording)
+	screen := a.outIsTerminal() && a.interactive() && !o.JSON && !o.Plain && o.Search == ""
+	rec, err := a.openReplay(o.Recording, screen)
 	if err != nil {
 		return err
 	}
 	defer rec.Close() //nolint:errcheck // opened for reading
-	screen := a.outIsTerminal() && a.interactive()
 	switch {
 	case o.Follow && o.JSON:
 		if o.Only != "" {
@@ -95,7 +95,7 @@ func (a *App) replay(ctx context.Context, o replayOptions) error {
 		return usagef("--follow needs a terminal, or --json")
 	case o.JSON:
 		err = replay.WriteJSON(a.Out, rec, opt)
-	case o.Plain || o.Search != "" || !screen:
+	case !screen:
 		err = replay.WritePlain(a.Out, rec, opt)
 	default:
 		err = tui.Replay(ctx, rec, tui.ReplayOptions{Filter: filter, Follow: o.Follow, In: a.In, Out: a.Out})
@@ -108,8 +108,9 @@ func (a *App) replay(ctx context.Context, o replayOptions) error {
 
 // openReplay opens a recording with the witness keys known here. One whose
 // witness is not among them can be looked at all the same; what is shown then
-// says that only its own keys were there to check it.
-func (a *App) openReplay(name string) (*replay.Recording, error) {
+// says that only its own keys were there to check it. lazy is for a screen, see
+// recording.VerifyOptions.
+func (a *App) openReplay(name string, lazy bool) (*replay.Recording, error) {
 	dir, err := a.findRecording(name)
 	if err != nil {
 		return nil, err
@@ -118,10 +119,10 @@ func (a *App) openReplay(name string) (*replay.Recording, error) {
 	if err != nil {
 		return nil, err
 	}
-	rec, err := replay.OpenTrusted(dir, recording.VerifyOptions{WitnessKeys: keys})
+	rec, err := replay.OpenTrusted(dir, recording.VerifyOptions{WitnessKeys: keys, Lazy: lazy})
 	var tamper *recording.TamperError
 	if errors.As(err, &tamper) && tamper.Segment == recording.FileCosig {
-		rec, err = replay.Open(dir)
+		rec, err = replay.OpenTrusted(dir, recording.VerifyOptions{Lazy: lazy})
 	}
 	if err != nil {
 		return nil, recordingFailure("opening the recording "+dir, err)

@@ -20,7 +20,7 @@ type Format string
 // The export formats.
 const (
 	FormatCSV       Format = "csv"   // one row per statement
-	FormatJSONL     Format = "jsonl" // the recorded lines, in their order
+	FormatJSONL     Format = "jsonl" // the events, in their order
 	FormatOCSF      Format = "ocsf"  // one Datastore Activity event per statement and login
 	FormatAsciicast Format = "asciicast"
 	FormatHTML      Format = "html" // one page that needs nothing else
@@ -70,8 +70,8 @@ func (r *Recording) Export(w io.Writer, f Format) error {
 	return nil
 }
 
-// exportLines writes the recorded lines as they are: their hashes are the
-// leaves of the signed tree.
+// exportLines writes the events with their texts in place. The lines of
+// events.jsonl are what was signed.
 func (r *Recording) exportLines(w io.Writer) error {
 	for seq := range r.len() {
 		line, err := r.line(seq)

@@ -120,6 +120,9 @@ func (d Detail) after(e recording.Event) string {
 }
 
 func statementFacts(f *facts, s recording.StatementFacts) {
+	if s.Emergency {
+		f.add("EMERGENCY", "in a session that was opened without a reviewer", ToneBad)
+	}
 	f.add("rule", s.Rule, ToneNormal)
 	if d := s.DryRun; d != nil {
 		f.add("dry run", dryRunText(*d), ToneNormal)
@@ -237,6 +240,10 @@ func sessionFacts(f *facts, s recording.SessionFacts) {
 	f.add("reason", s.Reason, ToneNormal)
 	f.add("granted by", s.Rule, ToneNormal)
 	f.add("policy", s.Policy, ToneDim)
+	if s.Emergency {
+		f.add("EMERGENCY", "opened without a reviewer", ToneBad)
+	}
+	f.add("ticket", s.Ticket, ToneNormal)
 	if !s.Deadline.IsZero() {
 		f.add("deadline", s.Deadline.UTC().Format(time.DateTime)+" UTC", ToneNormal)
 	}

@@ -122,9 +122,8 @@ func TestFollowJSON(t *testing.T) {
 			ended = true
 		}
 	}
-	want, err := os.ReadFile(filepath.Join(dir, recording.FileEvents))
-	if err != nil || out.String() != string(want) {
-		t.Errorf("%v; followed:\n%s\nrecorded:\n%s", err, &out, want)
+	if want := export(t, r, FormatJSONL); out.String() != string(want) {
+		t.Errorf("followed:\n%s\nrecorded:\n%s", &out, want)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -1,8 +1,6 @@
 package replay
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -70,34 +68,9 @@ type Batch struct {
 	digests  []digest
 }
 
-// digest is what the index needs of one event.
+// digest is an event with no more than the index needs of it.
 type digest struct {
-	Kind      recording.Kind `json:"kind"`
-	At        time.Time      `json:"at"`
-	Statement string         `json:"statement"`
-	Note      string         `json:"note"`
-	SQL       *struct {
-		Text     string `json:"text"`
-		Verdict  string `json:"verdict"`
-		Describe bool   `json:"describe"`
-	} `json:"sql"`
-	Decision *struct {
-		Outcome string `json:"outcome"`
-	} `json:"decision"`
-	Login *struct {
-		Driver  string `json:"driver"`
-		Version string `json:"version"`
-		OK      bool   `json:"ok"`
-		Why     string `json:"why"`
-	} `json:"login"`
-	Result *struct {
-		Error  string   `json:"error"`
-		Masked []string `json:"masked"`
-	} `json:"result"`
-	Agent   *recording.AgentFacts `json:"agent"`
-	Session *struct {
-		End string `json:"end"`
-	} `json:"session"`
+	recording.Event
 	cut bool // SQL.Text is only the beginning
 }
 
@@ -107,16 +80,14 @@ func (r *Recording) Read(from int64, n int) (Batch, error) {
 	b := Batch{from: from, to: min(from+int64(n), r.len()), signed: r.Report().Signed}
 	b.digests = make([]digest, 0, max(0, b.to-b.from))
 	for seq := from; seq < b.to; seq++ {
-		line, err := r.line(seq)
+		e, err := r.skim(seq)
 		if err != nil {
 			return Batch{}, err
 		}
-		var d digest
-		if err := json.NewDecoder(bytes.NewReader(line)).Decode(&d); err != nil {
-			return Batch{}, fmt.Errorf("reading event %d: %w", seq, err)
-		}
-		if d.SQL != nil {
-			d.SQL.Text, d.cut = head(d.SQL.Text) // do not keep a megabyte for a title
+		d := digest{Event: e}
+		if e.SQL != nil { // do not keep a megabyte for a title
+			d.SQL = &recording.StatementFacts{Verdict: e.SQL.Verdict, Describe: e.SQL.Describe}
+			d.SQL.Text, d.cut = head(e.SQL.Text)
 		}
 		b.digests = append(b.digests, d)
 	}

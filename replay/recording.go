@@ -84,10 +84,20 @@ func (r *Recording) event(seq int64) (recording.Event, error) {
 	return r.reader.Event(seq)
 }
 
-func (r *Recording) line(seq int64) ([]byte, error) {
+// skim reads an event for the index.
+func (r *Recording) skim(seq int64) (recording.Event, error) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.reader.Line(seq)
+	return r.reader.Skim(seq)
+}
+
+// line is an event as one line of JSON, without the newline.
+func (r *Recording) line(seq int64) ([]byte, error) {
+	e, err := r.event(seq)
+	if err != nil {
+		return nil, err
+	}
+	return recording.EventJSON(e)
 }
 
 // Detail is everything recorded about one entry.

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jit-access/jit/session/recording"
 )
 
 // execution is one `jit exec` in progress.
@@ -120,9 +122,17 @@ func (e *execution) events(t *testing.T) []event {
 	lines := bufio.NewScanner(bytes.NewReader(text))
 	lines.Buffer(nil, 4<<20)
 	for lines.Scan() {
-		var ev event
-		if err := json.Unmarshal(lines.Bytes(), &ev); err != nil {
+		recorded, err := recording.ParseEvent(lines.Bytes())
+		if err != nil {
 			break // the line being written
+		}
+		var ev event
+		text, err := recording.EventJSON(recorded)
+		if err == nil {
+			err = json.Unmarshal(text, &ev)
+		}
+		if err != nil {
+			t.Fatal(err)
 		}
 		all = append(all, ev)
 	}

@@ -34,6 +34,7 @@ type Statement struct {
 	Unknown    bool      `json:"unknown,omitempty" doc:"it may touch more than is listed"`
 	Text       string    `json:"text"`
 	Cut        bool      `json:"cut,omitempty" doc:"the text is longer; the recording has all of it"`
+	Emergency  bool      `json:"emergency,omitempty" doc:"of a session that was opened without a reviewer"`
 }
 
 // The sizes of what the index keeps of one statement.
@@ -85,7 +86,7 @@ func (s *Store) indexStatement(ctx context.Context, c *change, ses session.Sessi
 	st := Statement{
 		SessionID: ses.ID, Seq: e.Seq, At: at, User: ses.Principal.Display(), Agent: agentName(ses.Agent), Connection: ses.Scope.Connection,
 		Role: ses.Scope.Role, Verdict: e.SQL.Verdict, Rule: e.SQL.Rule, Kinds: cutList(e.SQL.Kinds), Reads: cutList(e.SQL.Reads), Writes: cutList(e.SQL.Writes),
-		Columns: cutList(columnsOf(e.SQL)), Unknown: len(e.SQL.Unknown) > 0, Text: e.SQL.Text,
+		Columns: cutList(columnsOf(e.SQL)), Unknown: len(e.SQL.Unknown) > 0, Text: e.SQL.Text, Emergency: ses.Emergency,
 	}
 	if len(st.Text) > maxIndexed {
 		st.Text, st.Cut = strings.ToValidUTF8(st.Text[:maxIndexed], ""), true

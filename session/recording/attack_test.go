@@ -13,7 +13,6 @@ import (
 	"testing/fstest"
 
 	"golang.org/x/mod/sumdb/note"
-	"golang.org/x/mod/sumdb/tlog"
 )
 
 // An attacker has the folder, and every tool of this package; not the session
@@ -23,7 +22,7 @@ import (
 func copyOf(t testing.TB, dir string) fstest.MapFS {
 	t.Helper()
 	m := fstest.MapFS{}
-	for _, name := range []string{FileSession, FileEvents, FileCheckpoint, FileCosig} {
+	for _, name := range []string{FileSession, FileEvents, FileCheckpoint, FileCosig, FileRedactions} {
 		data, err := os.ReadFile(filepath.Join(dir, name))
 		if errors.Is(err, os.ErrNotExist) {
 			continue
@@ -78,7 +77,7 @@ func rechain(t *testing.T, m fstest.MapFS, change func([]Event) []Event) {
 		}
 		all = append(all, e)
 	}
-	prev := tlog.RecordHash(m[FileSession].Data)
+	prev := leafHash(m[FileSession].Data)
 	var out []byte
 	for i, e := range change(all) {
 		e.Seq, e.Prev = int64(i), prev.String()
@@ -86,7 +85,7 @@ func rechain(t *testing.T, m fstest.MapFS, change func([]Event) []Event) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		prev = tlog.RecordHash(line)
+		prev = leafHash(line)
 		out = append(append(out, line...), '\n')
 	}
 	m[FileEvents].Data = out
@@ -98,7 +97,7 @@ func resign(t *testing.T, m fstest.MapFS, signer note.Signer) []byte {
 	t.Helper()
 	var tr tree
 	for _, l := range lines(m) {
-		tr.add(tlog.RecordHash(l))
+		tr.add(leafHash(l))
 	}
 	msg, err := note.Sign(&note.Note{Text: FormatCheckpoint(Checkpoint{Origin("s1"), tr.size, tr.root()})}, signer)
 	if err != nil {
@@ -336,7 +335,7 @@ func TestRollback(t *testing.T) {
 // place, and expects every one to be found before an event comes out.
 func TestEveryByteCounts(t *testing.T) {
 	f := newFixture(t)
-	f.append(t, 2)
+	f.append(t, 1)
 	f.seal(t)
 	m := copyOf(t, f.dir)
 	trust := VerifyOptions{WitnessKeys: []string{f.srv.witness.Key()}}
@@ -344,6 +343,13 @@ func TestEveryByteCounts(t *testing.T) {
 		t.Helper()
 		if n, err := readAll(c, trust); err == nil || n > 0 {
 			t.Errorf("%s: %d events, error %v", what, n, err)
+		}
+		// A lazy reader finds a changed text with its event, and no later.
+		lazy := trust
+		lazy.Lazy = true
+		var te *TamperError
+		if n, err := readAll(c, lazy); err == nil || n > 0 && (!errors.As(err, &te) || te.Segment != FileEvents || te.Event != n) {
+			t.Errorf("%s, lazily: %d events, error %v", what, n, err)
 		}
 	}
 	for name, file := range m {

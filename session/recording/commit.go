@@ -1,7 +1,5 @@
 package recording
 
-import "golang.org/x/mod/sumdb/tlog"
-
 // commitLoop is the only writer of events.jsonl. Everything that is queued
 // while one sync runs shares the next one.
 func (w *Writer) commitLoop() {
@@ -42,7 +40,7 @@ func (w *Writer) commit(batch []*entry, buf []byte) []byte {
 			start := len(buf)
 			buf = en.draft.appendLine(buf, t.size, last)
 			en.seq = t.size
-			last = tlog.RecordHash(buf[start:])
+			last = leafHash(buf[start:])
 			t.add(last)
 			buf = append(buf, '\n')
 		}

@@ -25,12 +25,17 @@ func marshal(v any) ([]byte, error) {
 }
 
 // FormatEvent encodes e as its line, without the newline. The encoding is
-// canonical: ParseEvent accepts nothing else for the same event.
+// canonical: ParseEvent accepts nothing else for the same event. The texts of an
+// event that was not parsed get new salts.
 func FormatEvent(e Event) ([]byte, error) {
 	if _, err := tlog.ParseHash(e.Prev); err != nil {
 		return nil, errors.New("encoding event: prev is not a hash")
 	}
-	b, err := marshal(e)
+	sealed, openings, err := e.seal()
+	if err != nil {
+		return nil, fmt.Errorf("encoding event: %w", err)
+	}
+	b, err := marshal(sealed)
 	if err != nil {
 		return nil, fmt.Errorf("encoding event: %w", err)
 	}
@@ -45,19 +50,24 @@ func FormatEvent(e Event) ([]byte, error) {
 			return nil, fmt.Errorf("encoding event: %w", err)
 		}
 	}
+	if b, err = appendTexts(b, openings); err != nil {
+		return nil, fmt.Errorf("encoding event: %w", err)
+	}
 	if len(b) > MaxEvent {
 		return nil, errTooLarge
 	}
 	return b, nil
 }
 
+// EventJSON is an event for people and tools: one line of JSON with its texts in
+// place. It is not what was signed.
+func EventJSON(e Event) ([]byte, error) { return marshal(e) }
+
 // ParseEvent decodes one line, without its newline. It refuses unknown fields
 // and every encoding but the canonical one.
 func ParseEvent(line []byte) (Event, error) {
-	var e Event
-	d := json.NewDecoder(bytes.NewReader(line))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&e); err != nil {
+	e, err := decodeEvent(line)
+	if err != nil {
 		return Event{}, fmt.Errorf("decoding event: %w", err)
 	}
 	again, err := FormatEvent(e)
@@ -68,6 +78,29 @@ func ParseEvent(line []byte) (Event, error) {
 		return Event{}, errors.New("decoding event: not in canonical form")
 	}
 	return e, nil
+}
+
+// decodeEvent opens a line's texts, each of which must be the one that the line
+// commits to.
+func decodeEvent(line []byte) (Event, error) {
+	var (
+		e        Event
+		openings []opening
+	)
+	committed, texts, ok := splitTexts(line)
+	if ok {
+		var err error
+		if openings, err = parseTexts(texts); err != nil {
+			return Event{}, err
+		}
+		committed = append(committed[:len(committed):len(committed)], '}')
+	}
+	d := json.NewDecoder(bytes.NewReader(committed))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&e); err != nil {
+		return Event{}, err
+	}
+	return e, e.unseal(openings)
 }
 
 // draft is an event encoded as far as it can be before its place in the log is

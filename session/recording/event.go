@@ -20,6 +20,7 @@ const (
 	KindRefused       Kind = "refused"   // the agent was told no
 	KindResult        Kind = "result"    // durable before a row is released
 	KindAborted       Kind = "aborted"   // cancelled by the agent, or lost upstream
+	KindTerminal      Kind = "terminal"  // the capture of the terminal is whole
 	KindLogout        Kind = "logout"
 	KindProtocol      Kind = "protocol.refused" // a request outside the route table
 	KindAgentExited   Kind = "agent.exited"
@@ -48,8 +49,11 @@ type Event struct {
 	Refused   *RefusedFacts   `json:"refused,omitempty"`
 	Result    *ResultFacts    `json:"result,omitempty"`
 	Agent     *AgentFacts     `json:"agent,omitempty"`
+	Terminal  *TerminalFacts  `json:"terminal,omitempty"`
 	Recovered *RecoveredFacts `json:"recovered,omitempty"`
 	Note      string          `json:"note,omitempty"`
+
+	openings []opening // of a parsed event: its texts with their salts
 }
 
 // SessionFacts opens or ends a recording.
@@ -173,6 +177,25 @@ type ResultFacts struct {
 	Error   string   `json:"error,omitempty"`  // upstream code and scrubbed text
 	Millis  int64    `json:"millis"`
 	Chunks  int      `json:"chunks,omitempty"`
+	// Sample is the first rows as the agent got them, masked: a JSON array of arrays
+	// of texts or null.
+	Sample string `json:"sample,omitempty"`
+	// Kept is where all rows are, encrypted.
+	Kept *KeptFacts `json:"kept,omitempty"`
+}
+
+// KeptFacts says which part of the recording's file FileRows holds a result.
+type KeptFacts struct {
+	Offset int64  `json:"offset"`
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"` // of those bytes, base64
+}
+
+// TerminalFacts is a whole file beside the log.
+type TerminalFacts struct {
+	File   string `json:"file"`
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"` // base64
 }
 
 // RecoveredFacts stands in the session.ended event of a recording whose writer

@@ -15,21 +15,36 @@ const (
 	FileEvents     = "events.jsonl"
 	FileCheckpoint = "checkpoint"
 	FileCosig      = "cosig"
+	FileRedactions = "redactions.jsonl"
+	FileTerminal   = "terminal.cast"
+	FileRows       = "rows.age"
 )
 
-// formatV1 is the only format there is. A reader refuses any other.
-const formatV1 = "jit recording v1"
+// formatV2 is the only format there is. A reader refuses any other.
+const formatV2 = "jit recording v2"
 
-// header is session.json: one canonical JSON line with its newline.
+// header is session.json: one canonical JSON line with its newline. The reason
+// is its only text.
 type header struct {
 	Format  string       `json:"format"`
 	Session SessionFacts `json:"session"`
 	Key     string       `json:"key"`               // the session's verifier key
 	Witness string       `json:"witness,omitempty"` // the witness's verifier key, as the server named it
+
+	openings []opening
 }
 
 func formatHeader(h header) ([]byte, error) {
+	e := Event{Session: &h.Session, openings: h.openings}
+	sealed, openings, err := e.seal()
+	if err != nil {
+		return nil, fmt.Errorf("encoding %s: %w", FileSession, err)
+	}
+	h.Session = *sealed.Session
 	b, err := marshal(h)
+	if err == nil {
+		b, err = appendTexts(b, openings)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("encoding %s: %w", FileSession, err)
 	}
@@ -37,14 +52,16 @@ func formatHeader(h header) ([]byte, error) {
 }
 
 func parseHeader(data []byte) (header, error) {
-	var h header
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&h); err != nil {
+	h, err := decodeHeader(data)
+	if err != nil {
 		return header{}, fmt.Errorf("decoding: %w", err)
 	}
-	if h.Format != formatV1 {
-		return header{}, fmt.Errorf("format %q is not %q; a newer jit may read it", h.Format, formatV1)
+	if h.Format != formatV2 {
+		return header{}, fmt.Errorf("format %q is not %q; another version of jit may read it", h.Format, formatV2)
+	}
+	e := Event{Session: &h.Session}
+	if err := e.unseal(h.openings); err != nil {
+		return header{}, err
 	}
 	again, err := formatHeader(h)
 	if err != nil {
@@ -57,6 +74,21 @@ func parseHeader(data []byte) (header, error) {
 		return header{}, errors.New("it names no session")
 	}
 	return h, nil
+}
+
+// decodeHeader leaves commitments where they stand.
+func decodeHeader(data []byte) (h header, err error) {
+	committed, texts, ok := splitTexts(data)
+	if ok {
+		if h.openings, err = parseTexts(bytes.TrimSuffix(texts, []byte{'\n'})); err != nil {
+			return header{}, err
+		}
+		committed = append(committed[:len(committed):len(committed)], '}')
+	}
+	d := json.NewDecoder(bytes.NewReader(committed))
+	d.DisallowUnknownFields()
+	err = d.Decode(&h)
+	return h, err
 }
 
 // replaceFile puts data at dir/name so that a crash leaves the old content or

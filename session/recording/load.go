@@ -46,10 +46,43 @@ func load(fsys fs.FS, opt VerifyOptions) (*loader, error) {
 	if l.file, l.closer, err = openEvents(fsys); err != nil {
 		return nil, err
 	}
-	if err := l.verify(head); err != nil {
+	err = l.verify(head)
+	if err == nil {
+		err = l.verifyRedactions(fsys)
+	}
+	if err == nil && !opt.Lazy {
+		err = l.verifyTexts()
+	}
+	if err != nil {
 		return nil, errors.Join(err, l.closer.Close())
 	}
 	return l, nil
+}
+
+// verifyTexts looks at every text of the log.
+func (l *loader) verifyTexts() error {
+	var buf []byte
+	for seq := range int64(len(l.leaves)) {
+		_, left, err := l.read(seq, &buf, ParseEvent)
+		if err != nil {
+			return err
+		}
+		l.report.Left += int64(left)
+	}
+	return nil
+}
+
+// verifyRedactions reads what was taken out, and looks at session.json; events
+// are looked at as they are read.
+func (l *loader) verifyRedactions(fsys fs.FS) error {
+	if err := l.loadRedactions(fsys); err != nil {
+		return err
+	}
+	e := Event{Session: &l.head.Session, openings: l.head.openings}
+	left, err := l.redacted.check(FileSession, HeaderSeq, &e)
+	l.head.Session, l.head.openings = *e.Session, e.openings
+	l.report.Session, l.report.Left = l.head.Session, int64(left)
+	return err
 }
 
 func (l *loader) verify(head []byte) error {
@@ -74,7 +107,7 @@ func (l *loader) verify(head []byte) error {
 			return err
 		}
 	}
-	if err := l.scan(tlog.RecordHash(head)); err != nil {
+	if err := l.scan(leafHash(head)); err != nil {
 		return err
 	}
 	cosigned, err := l.verifyCosig()

@@ -15,6 +15,7 @@ import (
 // pythonReport is what verify.py prints.
 type pythonReport struct {
 	Events, Signed, Cosigned, Tail, Torn int64
+	Redacted, Left                       int64
 	Root                                 string
 	Sealed, Recovered                    bool
 }

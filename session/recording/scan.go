@@ -83,7 +83,12 @@ func (s *scanner) next() (line, rest []byte, err error) {
 	}
 	s.hash.Reset()
 	s.hash.Write([]byte{0}) // hash.Hash never returns an error
-	s.hash.Write(line)
+	if committed, _, ok := splitTexts(line); ok {
+		s.hash.Write(committed)
+		s.hash.Write([]byte{'}'})
+	} else {
+		s.hash.Write(line)
+	}
 	s.hash.Sum(s.last[:0])
 	s.tree.add(s.last)
 	s.offset += int64(len(line)) + 1

@@ -80,8 +80,87 @@ def b64(s):
     return raw
 
 
-def leaf(data):
-    return hashlib.sha256(b"\0" + data).digest()
+def leaf(line):
+    """Hashes a line's committed form: without its openings."""
+    head, mark, texts = line.partition(b',"texts":[')
+    end = b"}\n" if texts.endswith(b"\n") else b"}"
+    return hashlib.sha256(b"\0" + (head + end if mark else line)).digest()
+
+
+def members(doc):
+    """The values of a line that are texts, in order: (name, value)."""
+
+    def text(part, *names):
+        for name in names:
+            value = (doc.get(part) or {}).get(name) if part else doc.get(name)
+            for v in value if isinstance(value, list) else [value]:
+                if v:
+                    yield (part + "." + name if part else name), v
+
+    def names(values, name):
+        for v in values:
+            if v and not re.fullmatch(r"[A-Za-z0-9_$]*", v, re.ASCII):
+                yield name, v
+
+    yield from text("session", "reason")
+    yield from text("sql", "text", "digest", "binds", "unknown")
+    yield from names([o["name"] for o in (doc.get("sql") or {}).get("outputs", [])], "sql.outputs.name")
+    yield from text("decision", "reason")
+    yield from text("forwarded", "digest")
+    yield from text("refused", "message")
+    yield from names((doc.get("result") or {}).get("masked", []), "result.masked")
+    yield from text("result", "error", "sample")
+    yield from text("agent", "command")
+    yield from text("", "note")
+
+
+def check_texts(where, line, redacted, gone):
+    """Checks the openings of a line, and returns how many are still there although
+    they were redacted. gone counts those that are not."""
+    doc = json.loads(line)
+    openings = doc.pop("texts", [])
+    commitments = list(members(doc))
+    need(len(openings) == len(commitments), "%s has %d texts and %d commitments" % (where, len(openings), len(commitments)))
+    left = 0
+    for n, (opening, (name, commitment)) in enumerate(zip(openings, commitments)):
+        need(len(b64(commitment)) == 32, "%s: %s is no commitment" % (where, name))
+        if opening is None:
+            need(n in redacted, "%s: %s was taken out, and no redaction says so" % (where, name))
+            gone[0] += 1
+            continue
+        salt, text = opening
+        need(len(b64(salt)) == 16, "%s: malformed salt" % where)
+        found = hashlib.sha256(b"\2" + b64(salt) + text.encode()).digest()
+        need(b64(commitment) == found, "%s: %s is not what was recorded" % (where, name))
+        left += n in redacted
+    return left
+
+
+def read_redactions(data, session, leaves):
+    """Returns the texts that were redacted, by event (-1: session.json), and the files."""
+    texts, files = {}, set()
+    if data is None:
+        return texts, files
+    need(data.endswith(b"\n"), "redactions.jsonl is cut short")
+    for line in data[:-1].split(b"\n"):
+        doc = json.loads(line)
+        need(doc["format"] == "jit redaction v1" and doc["session"] == session, "a redaction of another recording")
+        need(Key(doc["key"]).verify(line.partition(b',"sig":"')[0], b64(doc["sig"])), "the signature of a redaction is wrong")
+        check_root("a redaction", (doc["size"], b64(doc["root"])), leaves)
+        need(doc["by"] and doc["why"], "a redaction does not say who, or why")
+        for seq, n in doc.get("texts", []):
+            texts.setdefault(seq, set()).add(n)
+        files |= set(doc.get("files", []))
+        need(files <= {"terminal.cast", "rows.age"}, "a redaction of a file that cannot be")
+    return texts, files
+
+
+def check_part(folder, name, offset, size, want, whole):
+    data = read(folder, name)
+    need(data is not None, name + " is missing")
+    part = data[offset : offset + size]
+    need(len(part) == size and (not whole or len(data) == size), name + " has another size than the log says")
+    need(hashlib.sha256(part).digest() == b64(want), name + " is not what the log tells of")
 
 
 def root(leaves):
@@ -147,7 +226,7 @@ def read(folder, name):
 def verify(folder, witness=None):
     head = read(folder, "session.json")
     doc = json.loads(head)
-    need(doc["format"] == "jit recording v1", "unknown format")
+    need(doc["format"] == "jit recording v2", "unknown format")
     session, key = doc["session"]["id"], Key(doc["key"])
 
     *lines, torn = read(folder, "events.jsonl").split(b"\n")
@@ -197,6 +276,19 @@ def verify(folder, witness=None):
         need(cosigned <= size, "cosig covers more than checkpoint")
     need(cosigned or not witness, "the witness has not signed it")
 
+    redacted, files = read_redactions(read(folder, "redactions.jsonl"), session, leaves)
+    gone = [0]
+    left = check_texts("session.json", head, redacted.get(-1, ()), gone)
+    for n, line in enumerate(lines):
+        left += check_texts("line %d" % n, line, redacted.get(n, ()), gone)
+        event = json.loads(line)
+        t, k = event.get("terminal"), event.get("result", {}).get("kept")
+        if t and t["file"] not in files:
+            need(t["file"] == "terminal.cast", "line %d tells of no file of a recording" % n)
+            check_part(folder, t["file"], 0, t["bytes"], t["sha256"], True)
+        if k and "rows.age" not in files:
+            check_part(folder, "rows.age", k["offset"], k["bytes"], k["sha256"], False)
+
     sealed = ended is not None and ended < size
     need(not sealed or (len(lines) == size and not torn), "something follows the end")
     return {
@@ -208,6 +300,8 @@ def verify(folder, witness=None):
         "torn": len(torn),
         "sealed": sealed,
         "recovered": signed is not None,
+        "redacted": gone[0],
+        "left": left,
     }
 
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -135,14 +136,14 @@ func (w *Witness) Observe(o Observation) (state, cosigned []byte, err error) {
 	scan := newScanner(o.Events, s.Offset, &tree{s.Size, s.Peaks}, s.Last)
 	scan.rebase = s.Size == 0 // the first event's prev is the hash of session.json, which a reader checks
 	for scan.tree.size < size {
-		line, rest, err := scan.next()
+		line, _, err := scan.next()
 		switch {
 		case errors.Is(err, io.EOF), errors.Is(err, errTorn):
 			return nil, nil, fmt.Errorf("witnessing event %d of %d: %w", scan.tree.size, size, ErrIncomplete)
 		case err != nil:
 			return nil, nil, err
 		}
-		if err := s.see(line, kindOf(rest), scan.tree.size-1, o.Recovery); err != nil {
+		if err := s.see(line, scan.tree.size-1, o.Recovery); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -171,19 +172,20 @@ func (w *Witness) Observe(o Observation) (state, cosigned []byte, err error) {
 	return state, cosigned, nil
 }
 
-// see keeps session.ended the last event: only a recovery may follow it, and
-// only if the caller allows one.
-func (s *witnessState) see(line []byte, kind Kind, seq int64, recovery bool) error {
-	if kind != KindSessionEnded {
-		if s.Ended {
-			return tampered(FileEvents, seq, "it comes after session.ended")
-		}
-		return nil
-	}
+// see takes only what a reader will read, with texts that the line commits to, and
+// keeps session.ended the last event: only a recovery may follow it, and only if
+// the caller allows one.
+func (s *witnessState) see(line []byte, seq int64, recovery bool) error {
 	e, err := ParseEvent(line)
 	switch {
 	case err != nil:
 		return tampered(FileEvents, seq, "%v", err)
+	case slices.ContainsFunc(e.openings, opening.redacted):
+		return tampered(FileEvents, seq, "a text is missing")
+	case e.Kind != KindSessionEnded && s.Ended:
+		return tampered(FileEvents, seq, "it comes after session.ended")
+	case e.Kind != KindSessionEnded:
+		return nil
 	case e.Recovered == nil && s.Ended:
 		return tampered(FileEvents, seq, "it comes after session.ended")
 	case e.Recovered == nil:

@@ -3,6 +3,7 @@ package recording
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -22,6 +23,7 @@ type forker struct {
 	signer note.Signer
 	key    string
 	w      *Witness
+	salts  map[string][]opening // the same text in the same place is the same event
 }
 
 func newForker(t *testing.T) *forker {
@@ -34,7 +36,7 @@ func newForker(t *testing.T) *forker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &forker{t, s, v, w}
+	return &forker{t, s, v, w, map[string][]opening{}}
 }
 
 // log makes the lines of a log of statements with the given texts, and its
@@ -51,11 +53,17 @@ func (f *forker) log(texts ...string) (data, checkpoint []byte) {
 		case text == "end":
 			e.Kind, e.SQL = KindSessionEnded, nil
 		}
+		where := fmt.Sprintf("%d %s", i, text)
+		e.openings = f.salts[where]
 		line, err := FormatEvent(e)
 		if err != nil {
 			f.t.Fatal(err)
 		}
-		prev = tlog.RecordHash(line)
+		if e, err = ParseEvent(line); err != nil {
+			f.t.Fatal(err)
+		}
+		f.salts[where] = e.openings
+		prev = leafHash(line)
 		tr.add(prev)
 		data = append(append(data, line...), '\n')
 	}
@@ -119,6 +127,7 @@ func TestWitnessRefuses(t *testing.T) {
 		{"a checkpoint of more events than int64", state, bytes.Replace(cp5, []byte("\n5\n"), []byte("\n99999999999999999999\n"), 1), longer},
 		{"no note at all", state, []byte("hello\n"), longer},
 		{"the first checkpoint over a broken log", nil, cp5, bytes.Replace(longer, []byte(`"a"`), []byte(`"x"`), 1)},
+		{"a text that the log does not commit to", state, cp5, bytes.Replace(longer, []byte(`"d"]`), []byte(`"e"]`), 1)},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -144,7 +144,7 @@ func create(dir string, opt Options, f *os.File) (*Writer, error) {
 	if err := lock(f); err != nil {
 		return nil, err
 	}
-	head, err := formatHeader(header{Format: formatV1, Session: opt.Session, Key: opt.VerifierKey, Witness: opt.WitnessKey})
+	head, err := formatHeader(header{Format: formatV2, Session: opt.Session, Key: opt.VerifierKey, Witness: opt.WitnessKey})
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +152,7 @@ func create(dir string, opt Options, f *os.File) (*Writer, error) {
 		return nil, err
 	}
 	w := newWriter(dir, opt, osFile{f})
-	w.last = tlog.RecordHash(head)
+	w.last = leafHash(head)
 	facts := opt.Session
 	if err := w.commitAlone(Event{Kind: KindSessionOpened, Session: &facts}); err != nil {
 		return nil, err
