@@ -2,7 +2,9 @@ package credential
 
 import (
 	"bytes"
+	"encoding/asn1"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"log/slog"
 	"os"
@@ -94,7 +96,9 @@ func TestKeyForms(t *testing.T) {
 		{file: "aes128-sha1.pem", pass: passphrase},
 		{file: "aes256.pem", err: "give its passphrase"},
 		{file: "aes256.pem", pass: "wrong", err: "passphrase is wrong"},
-		{file: "scrypt.pem", pass: passphrase, err: "openssl pkcs8 -topk8"},
+		{file: "scrypt.pem", pass: passphrase},
+		{file: "scrypt.pem", pass: "wrong", err: "passphrase is wrong"},
+		{file: "scrypt.pem", err: "give its passphrase"},
 		{file: "pbes1.pem", pass: passphrase, err: "openssl pkcs8 -topk8"},
 		{file: "ec.pem", err: "RSA only"},
 		{file: "weak.pem", err: "1024 bits"},
@@ -223,5 +227,43 @@ func TestParseKinds(t *testing.T) {
 	}
 	if _, err := Parse(KindPassword, none, none); err == nil {
 		t.Error("an empty password was accepted")
+	}
+}
+
+// A key file cannot make the server spend its memory.
+func TestCostlyScryptIsRefused(t *testing.T) {
+	block, _ := pem.Decode([]byte(fixture(t, "scrypt.pem")))
+	for what, change := range map[string]func(*scryptParams){
+		"a high cost":         func(p *scryptParams) { p.Cost = 1 << 24 },
+		"large blocks":        func(p *scryptParams) { p.BlockSize = 1 << 30 },
+		"many in parallel":    func(p *scryptParams) { p.Parallel = 1 << 40 },
+		"a product too large": func(p *scryptParams) { p.Cost, p.BlockSize, p.Parallel = 1<<40, 1<<40, 1<<40 },
+		"a negative cost":     func(p *scryptParams) { p.Cost = -16384 },
+	} {
+		var info encryptedPrivateKeyInfo
+		var scheme pbes2Params
+		var kdf scryptParams
+		must := func(_ []byte, err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		must(asn1.Unmarshal(block.Bytes, &info))
+		must(asn1.Unmarshal(info.Algorithm.Parameters.FullBytes, &scheme))
+		must(asn1.Unmarshal(scheme.Derivation.Parameters.FullBytes, &kdf))
+		change(&kdf)
+		marshal := func(v any) asn1.RawValue {
+			t.Helper()
+			b, err := asn1.Marshal(v)
+			must(b, err)
+			return asn1.RawValue{FullBytes: b}
+		}
+		scheme.Derivation.Parameters = marshal(kdf)
+		info.Algorithm.Parameters = marshal(scheme)
+		text := pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: marshal(info).FullBytes})
+		if _, err := ParseKeyPair(secret.New(string(text)), secret.New(passphrase)); err == nil || !strings.Contains(err.Error(), "memory") {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }

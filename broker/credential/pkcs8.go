@@ -14,6 +14,8 @@ import (
 	"fmt"
 	"hash"
 
+	"golang.org/x/crypto/scrypt"
+
 	"github.com/jit-access/jit/session/secret"
 )
 
@@ -35,6 +37,18 @@ type pbkdf2Params struct {
 	KeyLength  int                      `asn1:"optional"`
 	PRF        pkix.AlgorithmIdentifier `asn1:"optional"`
 }
+
+type scryptParams struct {
+	Salt      []byte
+	Cost      int
+	BlockSize int
+	Parallel  int
+	KeyLength int `asn1:"optional"`
+}
+
+// maxScrypt bounds cost × block size × parallel of scrypt: 128 MiB of memory,
+// eight times what openssl uses.
+const maxScrypt = 1 << 20
 
 // maxIterations bounds the work a key file can ask for.
 const maxIterations = 1_000_000
@@ -77,6 +91,49 @@ func blockCipher(id asn1.ObjectIdentifier) (int, func([]byte) (cipher.Block, err
 	return 0, nil, fmt.Errorf("the private key is encrypted with an unsupported cipher (%v): convert it with openssl pkcs8 -topk8 -v2 aes-256-cbc", id)
 }
 
+// stretch derives the key from the passphrase, by PBKDF2 or scrypt (RFC 7914 §7).
+func stretch(by pkix.AlgorithmIdentifier, passphrase secret.Text, size int) ([]byte, error) {
+	read := func(to any) error {
+		if rest, err := asn1.Unmarshal(by.Parameters.FullBytes, to); err != nil || len(rest) != 0 {
+			return errors.New("the encrypted private key is damaged")
+		}
+		return nil
+	}
+	switch {
+	case by.Algorithm.Equal(oid(1, 2, 840, 113549, 1, 5, 12)):
+		var kdf pbkdf2Params
+		if err := read(&kdf); err != nil {
+			return nil, err
+		}
+		if kdf.Iterations < 1 || kdf.Iterations > maxIterations {
+			return nil, fmt.Errorf("the private key asks for %d PBKDF2 rounds: at most %d are accepted", kdf.Iterations, maxIterations)
+		}
+		newHash, err := prf(kdf.PRF.Algorithm)
+		if err != nil {
+			return nil, err
+		}
+		key, err := pbkdf2.Key(newHash, passphrase.Reveal(), kdf.Salt, kdf.Iterations, size)
+		if err != nil {
+			return nil, fmt.Errorf("deriving the key from the passphrase: %w", err)
+		}
+		return key, nil
+	case by.Algorithm.Equal(oid(1, 3, 6, 1, 4, 1, 11591, 4, 11)):
+		var kdf scryptParams
+		if err := read(&kdf); err != nil {
+			return nil, err
+		}
+		if kdf.Cost < 2 || kdf.BlockSize < 1 || kdf.Parallel < 1 || kdf.Parallel > maxScrypt || kdf.Cost > maxScrypt/kdf.BlockSize/kdf.Parallel {
+			return nil, errors.New("the private key asks for more memory than is accepted (scrypt): convert it with openssl pkcs8 -topk8 -v2 aes-256-cbc")
+		}
+		key, err := scrypt.Key([]byte(passphrase.Reveal()), kdf.Salt, kdf.Cost, kdf.BlockSize, kdf.Parallel, size)
+		if err != nil {
+			return nil, errors.New("the encrypted private key is damaged")
+		}
+		return key, nil
+	}
+	return nil, errors.New("the private key's passphrase is stretched by neither PBKDF2 nor scrypt: convert it with openssl pkcs8 -topk8 -v2 aes-256-cbc")
+}
+
 // decryptPKCS8 opens a PBES2-encrypted PKCS #8 key. A wrong passphrase and a
 // damaged file look alike and give the same error.
 func decryptPKCS8(der []byte, passphrase secret.Text) ([]byte, error) {
@@ -92,20 +149,6 @@ func decryptPKCS8(der []byte, passphrase secret.Text) ([]byte, error) {
 	if rest, err := asn1.Unmarshal(info.Algorithm.Parameters.FullBytes, &scheme); err != nil || len(rest) != 0 {
 		return nil, errDamaged
 	}
-	if !scheme.Derivation.Algorithm.Equal(oid(1, 2, 840, 113549, 1, 5, 12)) {
-		return nil, errors.New("the private key's passphrase is not stretched by PBKDF2: convert it with openssl pkcs8 -topk8 -v2 aes-256-cbc")
-	}
-	var kdf pbkdf2Params
-	if rest, err := asn1.Unmarshal(scheme.Derivation.Parameters.FullBytes, &kdf); err != nil || len(rest) != 0 {
-		return nil, errDamaged
-	}
-	if kdf.Iterations < 1 || kdf.Iterations > maxIterations {
-		return nil, fmt.Errorf("the private key asks for %d PBKDF2 rounds: at most %d are accepted", kdf.Iterations, maxIterations)
-	}
-	newHash, err := prf(kdf.PRF.Algorithm)
-	if err != nil {
-		return nil, err
-	}
 	size, newCipher, err := blockCipher(scheme.Encryption.Algorithm)
 	if err != nil {
 		return nil, err
@@ -114,9 +157,9 @@ func decryptPKCS8(der []byte, passphrase secret.Text) ([]byte, error) {
 	if _, err := asn1.Unmarshal(scheme.Encryption.Parameters.FullBytes, &iv); err != nil {
 		return nil, errDamaged
 	}
-	key, err := pbkdf2.Key(newHash, passphrase.Reveal(), kdf.Salt, kdf.Iterations, size)
+	key, err := stretch(scheme.Derivation, passphrase, size)
 	if err != nil {
-		return nil, fmt.Errorf("deriving the key from the passphrase: %w", err)
+		return nil, err
 	}
 	block, err := newCipher(key)
 	if err != nil {
