@@ -19,9 +19,11 @@
 //  6. When the session ends, by deadline, revocation or loss of access, every
 //     call is refused at once and held statements are withdrawn.
 //
-// One exception to the order of events is deliberate: the column names of the
-// relations a statement names are read upstream before the verdict, by
-// compile-only requests whose answers stay in the broker (see catalog).
+// One exception to the order of events is deliberate: before a decision, some
+// requests that compile and never run go upstream, and their answers stay in the
+// broker: for the column names of the relations a statement names (see catalog),
+// for the size of a query (see estimate), and for whether a query that names a
+// column nothing has compiles at all (see columnMissing).
 package broker
 
 import (

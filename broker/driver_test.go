@@ -22,6 +22,7 @@ import (
 	"github.com/jit-access/jit/policy"
 	jitsql "github.com/jit-access/jit/policy/sql"
 	"github.com/jit-access/jit/session"
+	"github.com/jit-access/jit/session/recording"
 	"github.com/jit-access/jit/session/secret"
 )
 
@@ -245,6 +246,40 @@ func TestDriverMissingTable(t *testing.T) {
 	d.b.mu.Unlock()
 	if _, err := rows(t, d.db, t.Context(), "select * from NO_SUCH_TABLE"); err != nil {
 		t.Errorf("after it was created: %v", err)
+	}
+}
+
+// A mistyped column of a known table is answered at once, as Snowflake does, and
+// is never run; what Snowflake would compile after all is held as before.
+func TestDriverMissingColumn(t *testing.T) {
+	d := drive(t, sandbox.Options{}, func(c *Config) { c.Hold = 50 * time.Millisecond })
+	var sfErr *sf.SnowflakeError
+	for text, at := range map[string][2]int{
+		"select ID, naem from CUSTOMERS":                     {1, 11},
+		"select c.ID\n  from CUSTOMERS c where c.naem = 'x'": {2, 25},
+	} {
+		_, err := rows(t, d.db, t.Context(), text)
+		if !errors.As(err, &sfErr) || sfErr.Number != 904 || sfErr.SQLState != "42000" || len(d.desk.order) != 0 ||
+			!strings.Contains(sfErr.Message, fmt.Sprintf("line %d at position %d", at[0], at[1])) || !strings.Contains(sfErr.Message, "NAEM'") ||
+			!strings.Contains(sfErr.Message, "NOT run") {
+			t.Fatalf("got %v, %d requests", err, len(d.desk.order))
+		}
+	}
+	for _, e := range d.events {
+		if e.Kind == recording.KindForwarded {
+			t.Error("something was run")
+		}
+	}
+	// The table has got the column meanwhile; here it is not known yet.
+	if _, err := d.direct.ExecContext(t.Context(), "alter table CUSTOMERS add column NAEM VARCHAR(10)"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := rows(t, d.db, t.Context(), "select ID, naem from CUSTOMERS")
+	if err == nil || !errors.As(err, &sfErr) || sfErr.Number == 904 {
+		t.Errorf("got %v", err)
+	}
+	if got, err := rows(t, d.db, t.Context(), "select ID, naem from CUSTOMERS"); err != nil || len(got) == 0 {
+		t.Errorf("once it is known: %v", err)
 	}
 }
 

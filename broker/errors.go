@@ -103,6 +103,7 @@ type refusal struct {
 	rule      string
 	expires   time.Time
 	why       string // policy reason, position, name of the refused thing
+	line, pos int    // in the text; line 0 is nowhere
 }
 
 // message is the text agents read: the code line, what happened, why, one next
@@ -139,7 +140,7 @@ func (r refusal) message() string {
 // envelope is the refusal as the answer of a statement endpoint.
 func (r refusal) envelope() []byte {
 	return snowflake.AppendFailure(nil, snowflake.Failure{
-		Code: r.gs, SQLState: r.sqlState, QueryID: r.statement, Message: r.message()})
+		Code: r.gs, SQLState: r.sqlState, QueryID: r.statement, Message: r.message(), Line: r.line, Pos: r.pos})
 }
 
 // oneLine keeps text from policy files and servers from faking further lines.

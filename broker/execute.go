@@ -90,6 +90,9 @@ func (b *Broker) perform(ctx context.Context, l *login, s *statement, j *judgeme
 	if name, ok := l.catalog.absent(j.analysis); ok && j.ruling.Verdict != policy.Deny {
 		return b.refused(ctx, s, faultMissing.refuse("SQL compilation error: Object '"+name+"' does not exist or not authorized"))
 	}
+	if ref := b.columnMissing(ctx, l, s, j); ref != nil {
+		return b.refused(ctx, s, ref)
+	}
 	switch {
 	case j.ruling.Verdict == policy.Allow:
 	case j.ruling.Verdict == policy.Hold && s.req.DescribeOnly && describable(j.analysis.Statements):

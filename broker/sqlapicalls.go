@@ -213,7 +213,9 @@ func (b *Broker) evictIdle() bool {
 
 // idle reports that a session of the SQL API has run something and runs nothing.
 // l.mu is held.
-func (l *login) idle() bool { return !l.taken && len(l.finished) > 0 && len(l.statements) == len(l.finished) }
+func (l *login) idle() bool {
+	return !l.taken && len(l.finished) > 0 && len(l.statements) == len(l.finished)
+}
 
 // idleLife is how long a login is kept without a sign of life. l.mu is held.
 func (l *login) idleLife() time.Duration {

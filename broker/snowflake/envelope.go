@@ -12,6 +12,8 @@ type Failure struct {
 	QueryID  string
 	Message  string
 	Type     string // COMPILATION if empty
+	// Line counts from 1, Pos in it from 0; a Line of 0 is nowhere.
+	Line, Pos int
 }
 
 // AppendSuccess writes a success envelope around data (raw JSON, nil = null).
@@ -36,7 +38,14 @@ func AppendFailure(dst []byte, f Failure) []byte {
 	dst = AppendString(dst, []byte(f.SQLState))
 	dst = append(dst, `,"queryId":`...)
 	dst = AppendString(dst, []byte(f.QueryID))
-	dst = append(dst, `,"line":-1,"pos":-1,"type":`...)
+	if f.Line == 0 {
+		f.Line, f.Pos = -1, -1
+	}
+	dst = append(dst, `,"line":`...)
+	dst = strconv.AppendInt(dst, int64(f.Line), 10)
+	dst = append(dst, `,"pos":`...)
+	dst = strconv.AppendInt(dst, int64(f.Pos), 10)
+	dst = append(dst, `,"type":`...)
 	dst = AppendString(dst, []byte(f.Type))
 	dst = append(dst, '}')
 	return appendFailed(dst, f.Code, f.Message)

@@ -225,6 +225,11 @@ type Statement struct {
 type Reason struct {
 	Pos  int
 	Text string // lower case, no data: "table APP.PUBLIC.T is not in the catalog"
+	// Absent is set if the reason is a name used as a column, and every relation
+	// it could belong to is fully known and has none of that name: folded, as
+	// Snowflake would print it. The statement is likely not to compile; whether it
+	// does is Snowflake's to say, and until then it is as unknown as any other.
+	Absent string
 }
 
 // Effects are the changes a statement makes to the session context when it

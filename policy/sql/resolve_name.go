@@ -101,9 +101,26 @@ func (r *resolver) named(ref *columnRef, sc *scope) column {
 	case r.script:
 		r.doubt("a name in a script may be a variable")
 	default:
-		r.doubt("column " + dottedText(ref.parts) + " is not known")
+		name, absent := dottedText(ref.parts), ""
+		if sc.complete() {
+			absent = name
+		}
+		r.doubtOf("column "+name+" is not known", absent)
 	}
 	return column{labels: topLabels}
+}
+
+// complete tells whether names refer to relations here, all of them fully known.
+func (s *scope) complete() bool {
+	any := false
+	for ; s != nil; s = s.up {
+		for _, x := range s.relations {
+			if any = true; x.open {
+				return false
+			}
+		}
+	}
+	return any
 }
 
 func (s *scope) connects() bool {

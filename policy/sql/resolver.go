@@ -75,7 +75,13 @@ const (
 )
 
 // doubt records why the facts are incomplete.
-func (r *resolver) doubt(text string) {
+func (r *resolver) doubt(text string) { r.doubtOf(text, "") }
+
+// doubtOf is doubt, about a column that is absent if it has a name.
+func (r *resolver) doubtOf(text, absent string) {
+	if len(absent) > maxReason {
+		absent = ""
+	}
 	if len(text) > maxReason {
 		text = strings.ToValidUTF8(text[:maxReason], "") + "…"
 	}
@@ -85,7 +91,7 @@ func (r *resolver) doubt(text string) {
 		}
 	}
 	if len(r.facts.unknown) < maxReasons {
-		r.facts.unknown = append(r.facts.unknown, Reason{Pos: r.at, Text: text})
+		r.facts.unknown = append(r.facts.unknown, Reason{Pos: r.at, Text: text, Absent: absent})
 	}
 }
 
@@ -156,7 +162,7 @@ func (r *resolver) merge(f *facts) {
 	at := r.at
 	for _, u := range f.unknown {
 		r.at = u.Pos
-		r.doubt(u.Text)
+		r.doubtOf(u.Text, u.Absent)
 	}
 	r.at = at
 }
