@@ -154,8 +154,8 @@ func (b *Broker) caseOf(s *statement, j *judgement) session.Case {
 
 // boundValues is what the text does not say: the binds, the statement parameters
 // that can change what a literal means or whether a write stays, and the session
-// variables. All are shown to reviewers and bound by the digest, so that none can
-// be another one when an approval is used. Tags and result formats are neither.
+// variables. All are shown to reviewers (long binds in short) and bound by the
+// digest, so that none can be another one when an approval is used. Tags and result formats are neither.
 func boundValues(s *statement, j *judgement) string {
 	var extra snowflake.Object
 	for _, p := range s.params {
@@ -167,12 +167,13 @@ func boundValues(s *statement, j *judgement) string {
 	if j != nil {
 		set = j.variables.readBy(j.analysis).object()
 	}
+	binds := shownBinds(s.req.Binds)
 	if len(extra)+len(set) == 0 {
-		return s.req.Binds
+		return binds
 	}
 	var all snowflake.Object
-	if s.req.Binds != "" {
-		all = snowflake.Object{{Key: "binds", Raw: json.RawMessage(s.req.Binds)}}
+	if binds != "" {
+		all = snowflake.Object{{Key: "binds", Raw: json.RawMessage(binds)}}
 	}
 	if len(extra) > 0 {
 		slices.SortFunc(extra, func(a, b snowflake.Member) int { return strings.Compare(a.Key, b.Key) })
