@@ -3,7 +3,6 @@ package broker
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -12,13 +11,11 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/klauspost/compress/gzip"
 
 	"github.com/jit-access/jit/policy"
 	"github.com/jit-access/jit/policy/sql"
@@ -148,82 +145,4 @@ func BenchmarkSmallQuery(b *testing.B) {
 			b.ReportMetric(float64(median(ours))/float64(median(theirs)), "x-proxy")
 		})
 	}
-}
-
-// BenchmarkChunk is the chunk path: fetch, gunzip, mask, send. "x-proxy" is its
-// median time in those of a proxy that fetches, gunzips with klauspost/compress
-// and sends.
-func BenchmarkChunk(b *testing.B) {
-	var plain bytes.Buffer
-	const rows = 50000
-	for i := range rows {
-		if i > 0 {
-			plain.WriteByte(',')
-		}
-		fmt.Fprintf(&plain, `["%d","user%d@example.com","%09d"]`, i, i, i)
-	}
-	packed := gz(plain.Bytes())
-	var up string
-	r, proxy := benchRig(b, func(w http.ResponseWriter, q *http.Request) {
-		if q.Method == http.MethodGet {
-			w.Header().Set("Content-Encoding", "gzip")
-			_, _ = w.Write(packed)
-			return
-		}
-		if body, err := io.ReadAll(q.Body); err != nil || !bytes.Contains(body, []byte("select ID")) {
-			_, _ = io.WriteString(w, customers) // what the table looks like
-			return
-		}
-		chunk := fmt.Sprintf(`"queryResultFormat":"json","chunks":[{"url":"%s/chunk","rowCount":%d,"uncompressedSize":%d,"compressedSize":%d}]`, up, rows, plain.Len(), len(packed))
-		_, _ = io.WriteString(w, strings.Replace(customers, `"queryResultFormat":"json"`, chunk, 1))
-	}, func(resp *http.Response) error {
-		z, err := gzip.NewReader(resp.Body)
-		if err != nil {
-			return err
-		}
-		resp.Header.Del("Content-Encoding")
-		resp.Header.Del("Content-Length")
-		resp.ContentLength = -1
-		resp.Body = struct {
-			io.Reader
-			io.Closer
-		}{z, resp.Body}
-		return nil
-	})
-	up = r.account.url
-	a := r.query(r.login(), "", "select ID, EMAIL, SSN from customers")
-	d := a.data(b)
-	list, ok := d["chunks"].([]any)
-	if !ok || len(list) != 1 {
-		b.Fatal(a.Raw)
-	}
-	get := func(address string, headers map[string]any) func(int) *http.Request {
-		return func(int) *http.Request {
-			q, err := http.NewRequest("GET", address, nil)
-			if err != nil {
-				panic(err) // of constants
-			}
-			q.Header.Set("Accept-Encoding", "identity")
-			for k, v := range headers {
-				q.Header.Set(k, v.(string))
-			}
-			return q
-		}
-	}
-	ownChunk := get(list[0].(map[string]any)["url"].(string), d["chunkHeaders"].(map[string]any))
-	theirChunk := get(proxy+"/chunk", map[string]any{"Accept-Encoding": "gzip"})
-	client := &http.Client{Transport: &http.Transport{DisableCompression: true}}
-	defer client.CloseIdleConnections()
-	var ours, theirs []time.Duration
-	for b.Loop() {
-		ours = turn(b, client, 1, 2, ours, ownChunk)
-		theirs = turn(b, client, 1, 2, theirs, theirChunk)
-	}
-	if b.Failed() {
-		return
-	}
-	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(float64(plain.Len())/1e6/median(ours).Seconds(), "MB/s")
-	b.ReportMetric(float64(plain.Len())/1e6/median(theirs).Seconds(), "proxy-MB/s")
-	b.ReportMetric(float64(median(ours))/float64(median(theirs)), "x-proxy")
 }

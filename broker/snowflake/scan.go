@@ -159,6 +159,9 @@ const hexDigits = "0123456789abcdef"
 // Invalid UTF-8 becomes U+FFFD.
 func AppendString(dst []byte, s []byte) []byte {
 	dst = append(dst, '"')
+	if plainCell(s) && utf8.Valid(s) { // nearly all
+		return append(append(dst, s...), '"')
+	}
 	start := 0
 	for i := 0; i < len(s); {
 		c := s[i]
