@@ -10,7 +10,19 @@ import (
 	"github.com/jit-access/jit/session"
 )
 
-// All questions of "may this caller" are answered here.
+// All questions of "may this caller" are answered here. The roles are groups of
+// the identity provider:
+//
+//   - requester: whoever the policy lets open something; sees what is their own.
+//   - reviewer: whoever the policy lets review; sees, decides and ends what they
+//     may review, and reads those recordings.
+//   - auditor (AuditorGroup): reads everything there is to know of what was
+//     asked, decided and done, recordings too. Changes nothing but legal holds.
+//   - admin (AdminGroup): manages connections, policy and webhooks, sees requests
+//     and sessions, and ends sessions. Recordings hold what people worked on:
+//     those are the auditors'.
+//
+// One person may be several of these. Nobody ever sees a credential.
 
 // isBroker reports whether the caller holds a broker token.
 func (w Caller) isBroker() bool { return w.Session != "" }
@@ -46,6 +58,11 @@ func (w Caller) broker(id string) error {
 
 func (s *Store) isAdmin(w Caller) bool {
 	return w.person() == nil && slices.Contains(w.Principal.Groups, s.cfg.AdminGroup)
+}
+
+// isAuditor also holds for a machine in the group: an export job reads.
+func (s *Store) isAuditor(w Caller) bool {
+	return !w.isBroker() && slices.Contains(w.Principal.Groups, s.cfg.AuditorGroup)
 }
 
 func (s *Store) admin(w Caller) error {
@@ -107,7 +124,7 @@ func (s *Store) maySee(ctx context.Context, q querier, w Caller, r session.Reque
 	if w.isBroker() {
 		return r.Kind == session.RequestStatement && r.Case.SessionID == w.Session, nil
 	}
-	if w.Principal.ID() == r.Principal.ID() || s.isAdmin(w) {
+	if w.Principal.ID() == r.Principal.ID() || s.isAdmin(w) || s.isAuditor(w) {
 		return true, nil
 	}
 	switch err := s.mayReview(ctx, q, w, r); {
@@ -120,14 +137,50 @@ func (s *Store) maySee(ctx context.Context, q querier, w Caller, r session.Reque
 	}
 }
 
-// maySeeSession reports whether the session exists for w: its own broker, its
-// principal, admins, and those who may review requests like it.
+// maySeeSession reports whether the session exists for w: its own broker, admins,
+// auditors, and those it concerns.
 func (s *Store) maySeeSession(ctx context.Context, q querier, w Caller, ses session.Session) (bool, error) {
 	if w.isBroker() {
 		return ses.ID == w.Session, nil
 	}
-	if w.Principal.ID() == ses.Principal.ID() || s.isAdmin(w) {
+	if s.isAdmin(w) || s.isAuditor(w) {
 		return true, nil
+	}
+	return s.concerns(ctx, q, w, ses)
+}
+
+// mayEnd says why w may not end a session that they see; nil if they may.
+func (s *Store) mayEnd(ctx context.Context, q querier, w Caller, ses session.Session) error {
+	if err := w.signedIn(); err != nil || s.isAdmin(w) {
+		return err
+	}
+	ok, err := s.concerns(ctx, q, w, ses)
+	if err == nil && !ok {
+		err = session.Refuse(session.ErrForbidden, "An auditor reads. Ending a session takes a reviewer or an administrator.")
+	}
+	return err
+}
+
+// mayRead says why w may not read the recording of a session that they see. An
+// administrator may not, even one whom the policy makes a reviewer too.
+func (s *Store) mayRead(ctx context.Context, q querier, w Caller, ses session.Session) error {
+	if err := w.signedIn(); err != nil || s.isAuditor(w) || w.Principal.ID() == ses.Principal.ID() {
+		return err
+	}
+	ok, err := s.concerns(ctx, q, w, ses)
+	if err == nil && (!ok || s.isAdmin(w)) {
+		err = session.Refuse(session.ErrForbidden, "Recordings are for those they are of, their reviewers, and the group %s.", s.cfg.AuditorGroup)
+	}
+	return err
+}
+
+// concerns reports whether a session is w's own or one like those they review.
+func (s *Store) concerns(ctx context.Context, q querier, w Caller, ses session.Session) (bool, error) {
+	if w.Principal.ID() == ses.Principal.ID() {
+		return true, nil
+	}
+	if w.person() != nil {
+		return false, nil
 	}
 	b, err := s.activeBundle(ctx, q)
 	if err != nil {

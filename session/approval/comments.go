@@ -88,7 +88,14 @@ func (s *Store) history(ctx context.Context, w Caller, id string) ([]Statement, 
 	if err != nil {
 		return out, err
 	}
-	if err := w.signedIn(); err != nil {
+	if err := w.signedIn(); err != nil || r.Case.SessionID == "" {
+		return out, err
+	}
+	ses, err := s.session(ctx, w, r.Case.SessionID)
+	if err == nil {
+		err = s.mayRead(ctx, s.db.read, w, ses) // the index is made of the recording
+	}
+	if err != nil {
 		return out, err
 	}
 	rows, err := s.db.read.QueryContext(ctx, `SELECT doc FROM statements WHERE session_id = $1 ORDER BY seq DESC LIMIT $2`, r.Case.SessionID, maxHistory)

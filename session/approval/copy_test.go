@@ -53,7 +53,7 @@ func TestCopy(t *testing.T) {
 			must[session.Request](t)(store.As(w.bob).Decide(ctx, pending.ID, approveIt("")))
 			b := must[*LocalBroker](t)(store.AsBroker(ctx, o.Token))
 			must[session.Upstream](t)(b.OpenUpstream(ctx))
-			found := must[Found](t)(store.As(w.root).Search(ctx, Search{Table: "T"}))
+			found := must[Found](t)(store.As(session.Principal{Issuer: w.idp.URL, Subject: "audrey", Groups: []string{DefaultAuditorGroup}}).Search(ctx, Search{Table: "T"}))
 			if len(found.Statements) != 1 {
 				t.Fatalf("found %+v", found)
 			}

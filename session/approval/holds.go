@@ -27,10 +27,10 @@ const (
 	maxHoldReason = 1024
 )
 
-// auditor lets those pass who may see what everybody did.
+// auditor lets those people pass who may see what everybody did.
 func (s *Store) auditor(w Caller) error {
-	if s.isAuditor(w) {
-		return nil
+	if err := w.person(); err != nil || s.isAuditor(w) {
+		return err
 	}
 	return session.Refuse(session.ErrForbidden, "This needs the group %s.", s.cfg.AuditorGroup)
 }

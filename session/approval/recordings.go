@@ -304,11 +304,11 @@ func cosignedOf(ctx context.Context, q querier, sessionID string) ([]byte, error
 func (s *Store) openRecording(ctx context.Context, w Caller, sessionID, file string) (io.Reader, error) {
 	err := s.checkAndRecord(ctx, w, "recording.read", sessionID, func(ctx context.Context, c *change) error {
 		c.note("file", file)
-		if err := w.signedIn(); err != nil {
+		ses, err := s.lockSession(ctx, c, sessionID)
+		if err != nil {
 			return err
 		}
-		_, err := s.lockSession(ctx, c, sessionID)
-		return err
+		return s.mayRead(ctx, c, w, ses)
 	})
 	if err != nil {
 		return nil, err

@@ -46,10 +46,6 @@ const (
 	enough = 4096
 )
 
-func (s *Store) isAuditor(w Caller) bool {
-	return s.isAdmin(w) || !w.isBroker() && slices.Contains(w.Principal.Groups, s.cfg.AuditorGroup)
-}
-
 // search finds recorded statements: an auditor everybody's, others their own.
 // Looking is itself in the audit.
 func (s *Store) search(ctx context.Context, w Caller, q Search) (Found, error) {

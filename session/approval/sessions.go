@@ -251,15 +251,15 @@ func scanSessions(rows *sql.Rows) ([]session.Session, error) {
 	return out, rows.Err()
 }
 
-// revoke ends a session at a person's word. Whoever can see a session may end
-// it: taking access away needs no approval.
+// revoke ends a session at a person's word. Taking access away needs
+// no approval.
 func (s *Store) revoke(ctx context.Context, w Caller, id, reason string) error {
 	return s.checkAndRecord(ctx, w, "session.revoke", id, func(ctx context.Context, c *change) error {
 		ses, err := s.lockSession(ctx, c, id)
 		if err != nil {
 			return err
 		}
-		if err := w.signedIn(); err != nil {
+		if err := s.mayEnd(ctx, c, w, ses); err != nil {
 			return err
 		}
 		if len(reason) > maxReason {
