@@ -26,9 +26,15 @@ type execution struct {
 // exec runs an agent on a connection through jit.
 func (p *person) exec(t *testing.T, up *upstream, flags []string, a agent, steps ...step) *execution {
 	t.Helper()
-	args := append([]string{"exec", "--connection", up.name, "--reason", t.Name()}, flags...)
+	return p.execFor(t, limit, up, flags, a, steps...)
+}
+
+// execFor is exec with another limit.
+func (p *person) execFor(t *testing.T, limit time.Duration, up *upstream, flags []string, a agent, steps ...step) *execution {
+	t.Helper()
+	args := append([]string{p.w.jit, "exec", "--connection", up.name, "--reason", t.Name()}, flags...)
 	args = append(append(args, "--"), append(append([]string{}, a.argv...), script(t, steps...))...)
-	return &execution{running: p.with(a.env...).launch(t, args...), who: p, steps: len(steps)}
+	return &execution{running: launchFor(t, limit, p.with(a.env...).env, filepath.Join(p.home, "work"), args...), who: p, steps: len(steps)}
 }
 
 // soFar is what has been printed until now.

@@ -149,6 +149,12 @@ const limit = 90 * time.Second
 // when the test ends.
 func launch(t *testing.T, env []string, dir string, argv ...string) *running {
 	t.Helper()
+	return launchFor(t, limit, env, dir, argv...)
+}
+
+// launchFor is launch with another limit.
+func launchFor(t *testing.T, limit time.Duration, env []string, dir string, argv ...string) *running {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	t.Cleanup(cancel)
 	r := &running{stdout: &transcript{}, stderr: &transcript{}, began: time.Now(), done: make(chan struct{})}
