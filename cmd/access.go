@@ -38,7 +38,7 @@ func (a *App) submit(ctx context.Context, desk session.Desk, o execOptions) (ses
 			return session.Request{}, &Failure{What: "finding request " + o.Request, Err: err}
 		}
 		if req.Kind != session.RequestSession {
-			return session.Request{}, usagef("--request %s: it asks for a statement, not for a session", o.Request)
+			return session.Request{}, usagef("--request %s: it asks for a %s, not for a session", o.Request, req.Kind)
 		}
 		return req, nil
 	}
@@ -46,7 +46,7 @@ func (a *App) submit(ctx context.Context, desk session.Desk, o execOptions) (ses
 		Kind:   session.RequestSession,
 		Agent:  session.Agent{Command: redactCommand(o.Command), Host: hostname(), Version: Version},
 		Scope:  session.Scope{Connection: o.Connection, Role: o.Role, Warehouse: o.Warehouse, Database: o.Database, Schema: o.Schema, TTL: o.TTL},
-		Reason: o.Reason,
+		Reason: o.Reason, Ticket: o.Ticket, Emergency: o.Emergency,
 	})
 	if err != nil {
 		return session.Request{}, &Failure{What: "asking for a session", Err: err}

@@ -13,6 +13,7 @@ import (
 type decideOptions struct {
 	Approve             bool
 	Once, Shape, Window bool
+	KeepMasks           bool // show less than the requester may see
 	Reason              string
 	JSON                bool
 }
@@ -40,7 +41,9 @@ request is not what it was, nothing happens. You cannot approve your own.
 
 An approved statement may run once. --shape lets every statement of the same
 shape (the same text but for its literals) run in this session; --window lets
-this statement run for 15 minutes.`,
+this statement run for 15 minutes. --keep-masks lets it run with every data class
+masked in its results, also those that the requester may read in clear; nothing
+ever shows more because it was approved.`,
 		Example: `  jit request show req_…
   jit approve req_… --reason "agreed with data team"
   jit approve req_… --shape`,
@@ -56,6 +59,7 @@ this statement run for 15 minutes.`,
 	f.BoolVar(&o.Once, "once", false, "let the statement run once (the default)")
 	f.BoolVar(&o.Shape, "shape", false, "let statements of this shape run in this session")
 	f.BoolVar(&o.Window, "window", false, "let this statement run for 15 minutes")
+	f.BoolVar(&o.KeepMasks, "keep-masks", false, "mask every data class in the statement's results")
 	f.StringVar(&o.Reason, "reason", "", "why; the requester and the audit see it")
 	f.BoolVar(&o.JSON, "json", false, "print the decided request as JSON")
 	return c
@@ -80,7 +84,7 @@ func newDenyCommand(a *App) *cobra.Command {
 // decide shows the request and decides on what was shown, by its digest.
 func (a *App) decide(ctx context.Context, id string, o decideOptions) error {
 	doing := "denying request " + id
-	choice := session.Choice{Reason: o.Reason, Reuse: o.reuse()}
+	choice := session.Choice{Reason: o.Reason, Reuse: o.reuse(), KeepMasks: o.KeepMasks}
 	if o.Approve {
 		doing, choice.Outcome = "approving request "+id, session.OutcomeApprove
 	}

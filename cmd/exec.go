@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -10,7 +11,8 @@ import (
 type execOptions struct {
 	Connection, Role, Warehouse, Database, Schema string
 	TTL                                           time.Duration
-	Reason                                        string
+	Reason, Ticket                                string
+	Emergency                                     bool          // open without a reviewer
 	Wait                                          time.Duration // 0: until the request expires
 	NoWait                                        bool
 	Request                                       string        // go on with a request submitted earlier
@@ -19,9 +21,11 @@ type execOptions struct {
 }
 
 const (
-	defaultTTL  = time.Hour
-	maxTTL      = 24 * time.Hour
-	defaultHold = 75 * time.Second // agents' shells time out soon after
+	defaultTTL = time.Hour
+	// emergencyTTL is short: somebody else has to read all that happens in it.
+	emergencyTTL = 30 * time.Minute
+	maxTTL       = 24 * time.Hour
+	defaultHold  = 75 * time.Second // agents' shells time out soon after
 )
 
 func newExecCommand(a *App) *cobra.Command {
@@ -37,16 +41,24 @@ agree. The command then finds the broker through SNOWFLAKE_HOME and the usual
 SNOWFLAKE_* variables; it never sees a Snowflake credential. When it ends, the
 session is closed and its recording sealed.
 
+With --emergency it opens at once, without a reviewer, if the policy names such
+access for you. Everybody is told, every statement is marked, and somebody else
+looks at it afterwards.
+
 Exit codes: the command's own; 128+n if signal n killed it; 125 if jit failed
 before it started; 126 if it cannot be executed; 127 if it does not exist.
 While asking: 2 usage, 4 sign-in needed, 5 denied, 6 expired, 8 still pending.`,
 		Example: `  jit exec --reason "monthly churn report" -- python churn.py
   jit exec --connection prod --role ANALYST --ttl 30m -- claude
   jit exec --no-wait --reason "night run" -- dbt build   # prints the request id, exits 8
-  jit exec --request REQUEST -- dbt build                # later, once it is approved`,
+  jit exec --request REQUEST -- dbt build                # later, once it is approved
+  jit exec --emergency --reason "orders stuck" --ticket INC-7 -- python unstick.py`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			o.Command = args
+			if o.Emergency && !c.Flags().Changed("ttl") {
+				o.TTL = emergencyTTL
+			}
 			if err := o.check(); err != nil {
 				return err
 			}
@@ -62,12 +74,14 @@ While asking: 2 usage, 4 sign-in needed, 5 denied, 6 expired, 8 still pending.`,
 	f.StringVar(&o.Schema, "schema", "", "schema to start in (default: the connection's)")
 	f.DurationVar(&o.TTL, "ttl", defaultTTL, "how long access lasts, from first use")
 	f.StringVar(&o.Reason, "reason", "", "why; reviewers read it and the recording keeps it")
+	f.StringVar(&o.Ticket, "ticket", "", "a ticket that says more; reviewers read it and the recording keeps it")
+	f.BoolVar(&o.Emergency, "emergency", false, "open without a reviewer where the policy allows that; needs --reason and --ticket (then --ttl is 30m by default)")
 	f.DurationVar(&o.Wait, "wait", 0, "give up waiting for approval after this long (default: when the request expires)")
 	f.BoolVar(&o.NoWait, "no-wait", false, "do not wait for approval: print the request id and exit 8")
 	f.StringVar(&o.Request, "request", "", "use a request submitted earlier")
 	f.DurationVar(&o.Hold, "hold", defaultHold, "how long a held statement keeps its driver waiting before it is told to come back")
 	c.MarkFlagsMutuallyExclusive("wait", "no-wait")
-	for _, other := range []string{"connection", "role", "warehouse", "database", "schema", "ttl", "reason"} {
+	for _, other := range []string{"connection", "role", "warehouse", "database", "schema", "ttl", "reason", "ticket", "emergency"} {
 		c.MarkFlagsMutuallyExclusive("request", other)
 	}
 	return c
@@ -84,6 +98,10 @@ func (o *execOptions) check() error {
 		return usagef("--hold %s: must lie between 1s and %s", o.Hold, maxHold)
 	case len(o.Reason) > maxReason:
 		return usagef("--reason: %d bytes, at most %d", len(o.Reason), maxReason)
+	case len(o.Ticket) > maxTicket:
+		return usagef("--ticket: %d bytes, at most %d", len(o.Ticket), maxTicket)
+	case o.Emergency && (strings.TrimSpace(o.Reason) == "" || strings.TrimSpace(o.Ticket) == ""):
+		return usagef("--emergency needs --reason and --ticket: people read them afterwards")
 	}
 	return nil
 }
@@ -91,4 +109,5 @@ func (o *execOptions) check() error {
 const (
 	maxHold   = 30 * time.Minute
 	maxReason = 2000
+	maxTicket = 255
 )

@@ -27,7 +27,7 @@ func newRequestCommand(a *App) *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newRequestListCommand(a), newRequestShowCommand(a), newRequestWaitCommand(a), newRequestWithdrawCommand(a))
+	c.AddCommand(newRequestListCommand(a), newRequestShowCommand(a), newRequestWaitCommand(a), newRequestCommentCommand(a), newRequestWithdrawCommand(a))
 	return c
 }
 
@@ -75,8 +75,11 @@ func (a *App) requestList(ctx context.Context, filter session.Filter, asJSON boo
 }
 
 func whatOf(r session.Request) string {
-	if r.Kind == session.RequestStatement {
+	switch r.Kind {
+	case session.RequestStatement:
 		return r.Case.Canonical
+	case session.RequestExtension:
+		return fmt.Sprintf("%s more for session %s on %s", r.Scope.TTL, r.Case.SessionID, r.Scope.Connection)
 	}
 	return fmt.Sprintf("session on %s as %s for %s", r.Scope.Connection, r.Scope.Role, r.Scope.TTL)
 }
@@ -129,23 +132,38 @@ func (a *App) describe(w io.Writer, r session.Request) {
 	}
 	list := func(name string, values []string) { line(name, strings.Join(values, ", ")) }
 	line("request", r.ID+" ("+r.Kind.String()+", "+r.State.String()+")")
+	if r.Emergency {
+		line("EMERGENCY", "opened without a reviewer; look at it with `jit audit emergencies`")
+	}
 	line("who", r.Principal.Display())
 	list("groups", r.Principal.Groups)
 	line("agent", strings.Join(r.Agent.Command, " "))
 	line("host", r.Agent.Host)
 	line("reason", r.Reason)
+	line("ticket", r.Ticket)
 	line("connection", r.Scope.Connection)
 	line("role", r.Scope.Role)
 	line("warehouse", r.Scope.Warehouse)
 	line("database", strings.Trim(r.Scope.Database+"."+r.Scope.Schema, "."))
-	if r.Kind == session.RequestSession {
+	switch r.Kind {
+	case session.RequestSession:
 		line("lasts", r.Scope.TTL.String()+" from its first use")
+	case session.RequestExtension:
+		line("session", r.Case.SessionID)
+		line("longer by", r.Scope.TTL.String())
 	}
 	line("rule", strings.Trim(r.Rule+": "+r.RuleText, ": "))
 	line("needs", reviewersOf(r))
 	line("expires", r.ExpiresAt.Local().Format(time.DateTime))
 	for _, d := range r.Decisions {
-		line("decision", d.Outcome.String()+" by "+d.Reviewer.Display()+" "+d.Reason)
+		how := d.Outcome.String()
+		if d.KeepMasks {
+			how += ", every mask kept,"
+		}
+		line("decision", how+" by "+d.Reviewer.Display()+" "+d.Reason)
+	}
+	for _, cm := range r.Comments {
+		line("comment", cm.At.Local().Format(time.DateTime)+" "+cm.By.Display()+": "+cm.Text)
 	}
 	if r.Kind == session.RequestStatement {
 		line("session", r.Case.SessionID)

@@ -4,11 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/jit-access/jit/session"
+	"github.com/jit-access/jit/session/approval"
 	"github.com/jit-access/jit/tui"
 )
 
@@ -18,6 +21,9 @@ type reviewOptions struct {
 	ReadOnly bool
 	Plain    bool
 	JSON     bool
+	Comment  string
+	Deny     bool
+	decideOptions
 }
 
 func newReviewCommand(a *App) *cobra.Command {
@@ -34,15 +40,24 @@ decision is sent five seconds after the yes, so that it can be taken back. What
 you asked for yourself, somebody else must decide.
 
 With --plain or --json, or when the output is not a terminal, it prints what
-waits and exits; ` + "`jit approve` and `jit deny`" + ` decide without a screen.`,
+waits and exits; with a request, all there is to know about it, and what its
+session ran before.
+
+With --approve or --deny it decides on the request named, as ` + "`jit approve`" + ` and
+` + "`jit deny`" + ` do; with --comment it asks or answers.`,
 		Example: `  jit review
   jit review REQUEST            # open one at once
   jit review --read-only        # look, never decide
-  jit review --json | jq '.[].id'`,
+  jit review --json | jq '.[].id'
+  jit review REQUEST --approve --keep-masks --reason "counts only"
+  jit review REQUEST --comment "Which report is this for?"`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				o.Request = args[0]
+			}
+			if err := o.check(); err != nil {
+				return err
 			}
 			return a.review(c.Context(), o)
 		},
@@ -51,11 +66,41 @@ waits and exits; ` + "`jit approve` and `jit deny`" + ` decide without a screen.
 	f.BoolVar(&o.ReadOnly, "read-only", false, "look, never decide")
 	f.BoolVar(&o.Plain, "plain", false, "print what waits, line by line")
 	f.BoolVar(&o.JSON, "json", false, "print what waits as JSON")
+	f.BoolVar(&o.Approve, "approve", false, "approve the request")
+	f.BoolVar(&o.Deny, "deny", false, "deny the request")
+	f.BoolVar(&o.Once, "once", false, "with --approve: let the statement run once (the default)")
+	f.BoolVar(&o.Shape, "shape", false, "with --approve: let statements of this shape run in this session")
+	f.BoolVar(&o.Window, "window", false, "with --approve: let this statement run for 15 minutes")
+	f.BoolVar(&o.KeepMasks, "keep-masks", false, "with --approve: mask every data class in the statement's results")
+	f.StringVar(&o.Reason, "reason", "", "with --approve or --deny: why; the requester and the audit see it")
+	f.StringVar(&o.Comment, "comment", "", "say something about the request")
 	c.MarkFlagsMutuallyExclusive("plain", "json")
+	c.MarkFlagsMutuallyExclusive("approve", "deny", "comment", "read-only")
+	c.MarkFlagsMutuallyExclusive("once", "shape", "window")
 	return c
 }
 
+// check refuses flags that would have no effect.
+func (o reviewOptions) check() error {
+	switch {
+	case o.Request == "" && (o.Approve || o.Deny || o.Comment != ""):
+		return usagef("name the request to decide on or to comment: jit review REQUEST …")
+	case !o.Approve && (o.Once || o.Shape || o.Window || o.KeepMasks):
+		return usagef("--once, --shape, --window and --keep-masks belong to --approve")
+	case !o.Approve && !o.Deny && o.Reason != "":
+		return usagef("--reason belongs to --approve or --deny; --comment says something without deciding")
+	}
+	return nil
+}
+
 func (a *App) review(ctx context.Context, o reviewOptions) error {
+	switch {
+	case o.Approve || o.Deny:
+		o.decideOptions.JSON = o.JSON
+		return a.decide(ctx, o.Request, o.decideOptions)
+	case o.Comment != "":
+		return a.requestComment(ctx, o.Request, o.Comment, o.JSON)
+	}
 	client, _, err := a.client(ctx)
 	if err != nil {
 		return err
@@ -65,7 +110,7 @@ func (a *App) review(ctx context.Context, o reviewOptions) error {
 		return &Failure{What: "asking the approval server who you are", Err: err}
 	}
 	if o.Plain || o.JSON || !a.interactive() || !a.outIsTerminal() {
-		return a.reviewPrinted(ctx, client, viewer, o)
+		return a.reviewPrinted(ctx, client, client.History, viewer, o)
 	}
 	err = tui.Review(ctx, client, client, tui.ReviewOptions{
 		Viewer: viewer, ReadOnly: o.ReadOnly, Request: o.Request, In: a.In, Out: a.Out, Now: a.Now,
@@ -79,8 +124,11 @@ func (a *App) review(ctx context.Context, o reviewOptions) error {
 // plainWidth is how wide a request is printed; pipes have no width of their own.
 const plainWidth = 100
 
+// historyOf reads what the session behind a request ran last.
+type historyOf func(ctx context.Context, requestID string) ([]approval.Statement, error)
+
 // reviewPrinted prints the queue, or one request whatever its state.
-func (a *App) reviewPrinted(ctx context.Context, desk session.Desk, viewer session.Principal, o reviewOptions) error {
+func (a *App) reviewPrinted(ctx context.Context, desk session.Desk, history historyOf, viewer session.Principal, o reviewOptions) error {
 	now := a.Now()
 	if o.Request != "" {
 		req, err := desk.Request(ctx, o.Request)
@@ -89,19 +137,32 @@ func (a *App) reviewPrinted(ctx context.Context, desk session.Desk, viewer sessi
 			return &Failure{What: "finding request " + o.Request, Err: err, Fix: "`jit review --plain` lists what waits for you."}
 		case err != nil:
 			return &Failure{What: "finding request " + o.Request, Err: err}
-		case o.JSON:
-			return a.printJSON(requestOutputOf(req, viewer))
 		}
-		return a.printf("%s", tui.PlainRequest(req, viewer, now, plainWidth))
+		past, err := history(ctx, req.ID)
+		if err != nil {
+			return &Failure{What: "reading what the session ran before", Err: err}
+		}
+		if o.JSON {
+			doc, err := reviewDoc(req, viewer, past)
+			if err != nil {
+				return err
+			}
+			return a.printJSON(doc)
+		}
+		return a.printf("%s%s", tui.PlainRequest(req, viewer, now, plainWidth), historyText(past))
 	}
 	requests, err := desk.Pending(ctx, session.Filter{})
 	if err != nil {
 		return &Failure{What: "asking what waits", Err: err}
 	}
 	if o.JSON {
-		out := make([]requestOutput, 0, len(requests))
+		out := make([]json.RawMessage, 0, len(requests))
 		for _, req := range requests {
-			out = append(out, requestOutputOf(req, viewer))
+			doc, err := reviewDoc(req, viewer, nil)
+			if err != nil {
+				return err
+			}
+			out = append(out, doc)
 		}
 		return a.printJSON(out)
 	}
@@ -112,95 +173,30 @@ func (a *App) reviewPrinted(ctx context.Context, desk session.Desk, viewer sessi
 	return a.printf("%s", tui.PlainRequests(requests, viewer, now))
 }
 
-// requestOutput is the JSON of a request in `jit review --json`. Scripts rely
-// on it.
-type requestOutput struct {
-	ID        string           `json:"id"`
-	Kind      string           `json:"kind"` // session, statement
-	State     string           `json:"state"`
-	Risk      string           `json:"risk"` // low, medium, high, severe
-	Person    string           `json:"person"`
-	Own       bool             `json:"own"` // the viewer's: somebody else must decide
-	Agent     []string         `json:"agent"`
-	Host      string           `json:"host,omitempty"`
-	Reason    string           `json:"reason,omitempty"`
-	Rule      string           `json:"rule,omitempty"`
-	RuleText  string           `json:"rule_text,omitempty"`
-	Reviewers []string         `json:"reviewers"`
-	Approvals int              `json:"approvals"` // people needed
-	CreatedAt time.Time        `json:"created_at"`
-	ExpiresAt time.Time        `json:"expires_at"`
-	Session   *scopeOutput     `json:"session,omitempty"`
-	Statement *statementOutput `json:"statement,omitempty"`
-	Decisions []decisionOutput `json:"decisions"`
-}
-
-type scopeOutput struct {
-	Connection string  `json:"connection"`
-	Role       string  `json:"role,omitempty"`
-	Warehouse  string  `json:"warehouse,omitempty"`
-	Database   string  `json:"database,omitempty"`
-	Schema     string  `json:"schema,omitempty"`
-	TTL        float64 `json:"ttl_seconds"`
-}
-
-type statementOutput struct {
-	Session   string          `json:"session"`
-	Text      string          `json:"text"`
-	Digest    string          `json:"digest"` // what an approval binds to
-	Binds     json.RawMessage `json:"binds,omitempty"`
-	Kinds     []string        `json:"kinds"`
-	Reads     []string        `json:"reads,omitempty"`
-	Writes    []string        `json:"writes,omitempty"`
-	Functions []string        `json:"functions,omitempty"`
-	Classes   []string        `json:"classes,omitempty"`
-	Unknown   []string        `json:"unknown,omitempty"`
-	Lineage   []string        `json:"lineage,omitempty"`
-	Role      string          `json:"role,omitempty"`
-	Warehouse string          `json:"warehouse,omitempty"`
-	Database  string          `json:"database,omitempty"`
-	Schema    string          `json:"schema,omitempty"`
-	Policy    string          `json:"policy,omitempty"`
-	Estimate  string          `json:"estimate,omitempty"`
-}
-
-type decisionOutput struct {
-	Reviewer string    `json:"reviewer"`
-	Outcome  string    `json:"outcome"`
-	Reuse    string    `json:"reuse,omitempty"`
-	Reason   string    `json:"reason,omitempty"`
-	At       time.Time `json:"at"`
-}
-
-func requestOutputOf(req session.Request, viewer session.Principal) requestOutput {
-	out := requestOutput{
-		ID: req.ID, Kind: req.Kind.String(), State: req.State.String(), Risk: tui.RiskWord(req),
-		Person: req.Principal.Display(), Own: req.Principal.ID() == viewer.ID(),
-		Agent: append([]string{}, req.Agent.Command...), Host: req.Agent.Host,
-		Reason: req.Reason, Rule: req.Rule, RuleText: req.RuleText,
-		Reviewers: append([]string{}, req.Reviewers...), Approvals: req.Approvals,
-		CreatedAt: req.CreatedAt.UTC(), ExpiresAt: req.ExpiresAt.UTC(), Decisions: []decisionOutput{},
+// reviewDoc is the JSON of a request as the API has it, with what a reviewer's
+// tools add. Scripts rely on it.
+func reviewDoc(req session.Request, viewer session.Principal, past []approval.Statement) (json.RawMessage, error) {
+	doc, err := approval.FormatReview(req, approval.ReviewNotes{Risk: tui.RiskWord(req), Own: req.Principal.ID() == viewer.ID(), History: past})
+	if err != nil {
+		return nil, fmt.Errorf("printing JSON: %w", err)
 	}
-	for _, d := range req.Decisions {
-		decided := decisionOutput{Reviewer: d.Reviewer.Display(), Outcome: d.Outcome.String(), Reason: d.Reason, At: d.At.UTC()}
-		if d.Outcome == session.OutcomeApprove {
-			decided.Reuse = d.Reuse.String()
+	return doc, nil
+}
+
+// historyText lists statements newest first, one line each. Their text is an
+// agent's.
+func historyText(past []approval.Statement) string {
+	if len(past) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString("\nBefore, in this session\n")
+	for _, st := range past {
+		verdict := st.Verdict
+		if st.Emergency {
+			verdict = "EMERGENCY " + verdict
 		}
-		out.Decisions = append(out.Decisions, decided)
+		fmt.Fprintf(&b, "  %s  %-6s %s\n", st.At.Local().Format(time.TimeOnly), verdict, cut(flat(st.Text), plainWidth))
 	}
-	if req.Kind == session.RequestSession {
-		s := req.Scope
-		out.Session = &scopeOutput{Connection: s.Connection, Role: s.Role, Warehouse: s.Warehouse, Database: s.Database, Schema: s.Schema, TTL: s.TTL.Seconds()}
-		return out
-	}
-	c := req.Case
-	out.Statement = &statementOutput{
-		Session: c.SessionID, Text: c.Canonical, Digest: c.Digest(), Kinds: append([]string{}, c.Kinds...),
-		Reads: c.Reads, Writes: c.Writes, Functions: c.Functions, Classes: c.Classes, Unknown: c.Unknown, Lineage: c.Lineage,
-		Role: c.Role, Warehouse: c.Warehouse, Database: c.Database, Schema: c.Schema, Policy: c.Policy, Estimate: c.Estimate,
-	}
-	if json.Valid([]byte(c.Binds)) {
-		out.Statement.Binds = json.RawMessage(c.Binds)
-	}
-	return out
+	return b.String()
 }

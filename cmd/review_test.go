@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jit-access/jit/session"
+	"github.com/jit-access/jit/session/approval"
 )
 
 // queueDesk is a desk one can only read.
@@ -44,27 +45,48 @@ func queue() queueDesk {
 	}}
 }
 
+func pastOf(_ context.Context, id string) ([]approval.Statement, error) {
+	if id != "req-2" {
+		return nil, nil
+	}
+	return []approval.Statement{{Seq: 3, Verdict: "allow", Text: "SELECT '\x1b[2J' FROM T", Emergency: true}}, nil
+}
+
 func printed(t *testing.T, o reviewOptions, desk session.Desk) (string, string, ExitCode) {
 	t.Helper()
 	a, out, errs := signInApp(t, func(string) {})
 	viewer := session.Principal{Issuer: "https://idp.test", Subject: "alice"}
-	code := a.report(a.reviewPrinted(t.Context(), desk, viewer, o))
+	code := a.report(a.reviewPrinted(t.Context(), desk, pastOf, viewer, o))
 	return out.String(), errs.String(), code
 }
 
 func TestReviewJSON(t *testing.T) {
 	out, _, code := printed(t, reviewOptions{JSON: true}, queue())
-	var got []requestOutput
+	type doc struct {
+		ID, Kind, Risk string
+		Own            bool
+		Scope          struct {
+			TTL int64 `json:"ttl_ms"`
+		}
+		Case      struct{ Canonical, Digest, Binds string }
+		Decisions []struct{ Reuse string }
+		History   []struct{ Verdict string }
+	}
+	var got []doc
 	if err := json.Unmarshal([]byte(out), &got); err != nil || code != ExitOK || len(got) != 2 {
 		t.Fatalf("exit %d, %v: %s", code, err, out)
 	}
-	if s := got[0]; s.Kind != "session" || !s.Own || s.Session == nil || s.Session.TTL != 3600 || s.Statement != nil || s.Risk != "low" {
+	if s := got[0]; s.Kind != "session" || !s.Own || s.Scope.TTL != 3600_000 || s.Case.Digest != "" || s.Risk != "low" {
 		t.Errorf("session request: %+v", s)
 	}
 	st := got[1]
-	if st.Kind != "statement" || st.Risk != "severe" || st.Statement == nil || st.Statement.Digest != queue().requests[1].Case.Digest() ||
-		string(st.Statement.Binds) == "" || len(st.Decisions) != 1 || st.Decisions[0].Reuse != "once" {
+	if st.Kind != "statement" || st.Risk != "severe" || st.Case.Digest != queue().requests[1].Case.Digest() ||
+		st.Case.Binds == "" || len(st.Decisions) != 1 || st.Decisions[0].Reuse != "once" {
 		t.Errorf("statement request: %+v", st)
+	}
+	one, _, _ := printed(t, reviewOptions{JSON: true, Request: "req-2"}, queue())
+	if err := json.Unmarshal([]byte(one), &st); err != nil || len(st.History) != 1 || st.History[0].Verdict != "allow" {
+		t.Errorf("with its history: %v: %s", err, one)
 	}
 	if strings.ContainsAny(out, "\x1b\x07") {
 		t.Error("JSON carries a raw escape sequence")
@@ -81,7 +103,7 @@ func TestReviewPlain(t *testing.T) {
 		t.Errorf("exit %d: %q", code, out)
 	}
 	out, _, code = printed(t, reviewOptions{Plain: true, Request: "req-2"}, queue())
-	if code != ExitOK || !strings.Contains(out, "DROP DATABASE") || strings.ContainsAny(out, "\x1b\x07") {
+	if code != ExitOK || !strings.Contains(out, "DROP DATABASE") || !strings.Contains(out, "EMERGENCY allow SELECT") || strings.ContainsAny(out, "\x1b\x07") {
 		t.Errorf("exit %d: %q", code, out)
 	}
 	if out, errs, code := printed(t, reviewOptions{Plain: true}, queueDesk{}); code != ExitOK || out != "" || !strings.Contains(errs, "Nothing waits.") {

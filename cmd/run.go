@@ -114,7 +114,7 @@ func (r *run) facts(req session.Request) recording.SessionFacts {
 	return recording.SessionFacts{
 		ID: s.ID, Principal: s.Principal.ID(), Email: s.Principal.Email, Connection: s.Scope.Connection, Role: s.Scope.Role,
 		Warehouse: s.Scope.Warehouse, Database: s.Scope.Database, Schema: s.Scope.Schema, Reason: req.Reason,
-		Rule: req.Rule, Policy: s.PolicyDigest, Deadline: s.Deadline,
+		Rule: req.Rule, Policy: s.PolicyDigest, Deadline: s.Deadline, Emergency: s.Emergency, Ticket: req.Ticket,
 	}
 }
 

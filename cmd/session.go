@@ -17,14 +17,15 @@ import (
 func newSessionCommand(a *App) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "session",
-		Short: "Look at sessions, and end them",
-		Long:  "Look at sessions: yours, and those of people you review. Revoke one to end it now.",
+		Short: "Look at sessions, extend and end them",
+		Long:  "Look at sessions: yours, and those of people you review. Ask for more time for yours; revoke one to end it now.",
 		Example: `  jit session list
+  jit session extend --for 30m --reason "two tables to go"
   jit session revoke ses_… --reason "wrong database"`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newSessionListCommand(a), newSessionShowCommand(a), newSessionRevokeCommand(a))
+	c.AddCommand(newSessionListCommand(a), newSessionShowCommand(a), newSessionExtendCommand(a), newSessionRevokeCommand(a))
 	return c
 }
 
@@ -71,6 +72,13 @@ func (a *App) sessionList(ctx context.Context, all, asJSON bool) error {
 	})
 }
 
+func emergencyWord(emergency bool) string {
+	if emergency {
+		return "opened without a reviewer"
+	}
+	return ""
+}
+
 // endOf is a session's deadline, or how long it will last once it is used.
 func endOf(s session.Session) string {
 	if s.Phase == session.PhaseOpen && s.FirstUseAt.IsZero() {
@@ -111,7 +119,7 @@ func (a *App) sessionShow(ctx context.Context, id string, asJSON bool) error {
 	}
 	var b strings.Builder
 	for _, f := range [][2]string{
-		{"session", s.ID + " (" + s.Phase.String() + ")"}, {"who", s.Principal.Display()}, {"agent", strings.Join(s.Agent.Command, " ")},
+		{"session", s.ID + " (" + s.Phase.String() + ")"}, {"emergency", emergencyWord(s.Emergency)}, {"who", s.Principal.Display()}, {"agent", strings.Join(s.Agent.Command, " ")},
 		{"host", s.Agent.Host}, {"connection", s.Scope.Connection}, {"role", s.Scope.Role}, {"warehouse", s.Scope.Warehouse},
 		{"database", strings.Trim(s.Scope.Database+"."+s.Scope.Schema, ".")}, {"opened", s.OpenedAt.Local().Format(time.DateTime)},
 		{"ends", endOf(s)}, {"ended", s.EndReason}, {"policy", s.PolicyDigest},

@@ -23,7 +23,8 @@ nothing: a decision needs a person who signed in. A message that fails is tried
 again for more than a day; then it waits on the list of dead ones.`,
 		Example: `  jit webhook add siem --url-file siem.url
   jit webhook add chat --format slack --event request.submitted --url-file -
-  jit webhook dead`,
+  jit webhook dead-letters
+  jit webhook redeliver msg_…`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
@@ -66,7 +67,7 @@ what lets one post. Private networks are refused unless the server allows them.`
 	f := c.Flags()
 	f.StringVar(&file, "url-file", "", "file with the URL; - reads stdin")
 	f.StringVar(&h.Format, "format", "", `"standard" or "slack" (default "standard")`)
-	f.StringSliceVar(&h.Events, "event", nil, "kinds of events: request.submitted, request.decided, request.ended, session.opened, session.ended (default all)")
+	f.StringSliceVar(&h.Events, "event", nil, "kinds of events: request.submitted, request.decided, request.ended, request.commented, request.emergency (always sent), session.opened, session.extended, session.ended (default all)")
 	_ = c.MarkFlagRequired("url-file") // the flag is there
 	return c
 }
@@ -124,7 +125,7 @@ func newWebhookRemoveCommand(a *App) *cobra.Command {
 func newWebhookDeadCommand(a *App) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
-		Use: "dead", Short: "List messages that could not be delivered", Long: "List messages that could not be delivered, newest first.", Example: "  jit webhook dead --json", Args: cobra.NoArgs,
+		Use: "dead-letters", Aliases: []string{"dead"}, Short: "List messages that could not be delivered", Long: "List messages that could not be delivered, newest first: those to webhooks, and mail.", Example: "  jit webhook dead-letters --json", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			client, _, err := a.client(c.Context())
 			if err != nil {
@@ -152,7 +153,7 @@ func newWebhookDeadCommand(a *App) *cobra.Command {
 
 func newWebhookRetryCommand(a *App) *cobra.Command {
 	return &cobra.Command{
-		Use: "retry ID", Short: "Try a dead message again", Long: "Take a message off the list of dead ones and try it again.", Example: "  jit webhook retry msg_…", Args: cobra.ExactArgs(1),
+		Use: "redeliver ID", Aliases: []string{"retry"}, Short: "Try a dead message again", Long: "Take a message off the list of dead ones and try it again: the same message, under the same id.", Example: "  jit webhook redeliver msg_…", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			client, _, err := a.client(c.Context())
 			if err != nil {

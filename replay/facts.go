@@ -202,6 +202,9 @@ func decisionText(d recording.DecisionFacts) string {
 	if d.Reuse != "" {
 		text += ", " + d.Reuse
 	}
+	if d.KeepMasks {
+		text += ", every mask kept"
+	}
 	if d.Reason != "" {
 		text += ": " + d.Reason
 	}

@@ -38,6 +38,9 @@ func (m *review) detailPaper(req session.Request) paper {
 	now := m.clock()
 	p.line(r.style(m.style).Render(r.glyph()+" "+r.word()+" risk") + "  " + m.style.strong.Render(oneLine(whoIs(req))))
 	p.line(m.style.dim.Render(fmt.Sprintf("%s · asked %s ago · %s left · %s", oneLine(req.ID), span(now.Sub(req.CreatedAt)), span(req.ExpiresAt.Sub(now)), needs(req))))
+	if req.Emergency {
+		p.line(m.style.bad.Render("EMERGENCY: opened without a reviewer. Look at what it did."))
+	}
 	if req.Principal.ID() == m.viewer.ID() {
 		p.line(m.style.warn.Render("You asked for this yourself: somebody else must decide."))
 	}
@@ -53,6 +56,7 @@ func (m *review) detailPaper(req session.Request) paper {
 	p.field("rule", req.Rule)
 	p.field("because", req.RuleText)
 	p.field("they say", req.Reason)
+	p.field("ticket", req.Ticket)
 	p.gap()
 	if req.Kind == session.RequestStatement {
 		c := req.Case
@@ -72,12 +76,19 @@ func (m *review) detailPaper(req session.Request) paper {
 		p.field("warehouse", c.Warehouse)
 		p.field("database", joinNonEmpty(".", c.Database, c.Schema))
 	} else {
-		p.heading("What it opens")
+		lasts := span(req.Scope.TTL) + ", from first use"
+		if req.Kind == session.RequestExtension {
+			p.heading("What it extends")
+			p.field("session", req.Case.SessionID)
+			lasts = span(req.Scope.TTL) + " more"
+		} else {
+			p.heading("What it opens")
+		}
 		p.field("connection", req.Scope.Connection)
 		p.field("role", req.Scope.Role)
 		p.field("warehouse", req.Scope.Warehouse)
 		p.field("database", joinNonEmpty(".", req.Scope.Database, req.Scope.Schema))
-		p.field("for", span(req.Scope.TTL)+", from first use")
+		p.field("for", lasts)
 	}
 	p.gap()
 	p.heading("Who asks")
@@ -90,6 +101,13 @@ func (m *review) detailPaper(req session.Request) paper {
 		p.heading("Decided so far")
 		for _, d := range req.Decisions {
 			p.field(d.Outcome.String(), fmt.Sprintf("%s, %s ago: %s", d.Reviewer.Display(), span(now.Sub(d.At)), d.Reason))
+		}
+	}
+	if len(req.Comments) > 0 {
+		p.gap()
+		p.heading("What people say")
+		for _, cm := range req.Comments {
+			p.field(span(now.Sub(cm.At))+" ago", cm.By.Display()+": "+cm.Text)
 		}
 	}
 	return p
@@ -113,8 +131,11 @@ func (m *review) statementLines(text string) []string {
 }
 
 func whoIs(req session.Request) string {
-	if req.Kind == session.RequestSession {
+	switch req.Kind {
+	case session.RequestSession:
 		return req.Principal.Display() + " asks for a session"
+	case session.RequestExtension:
+		return req.Principal.Display() + " asks for more time"
 	}
 	return req.Principal.Display() + " asks to run a statement"
 }
@@ -220,9 +241,12 @@ func (m *review) aboutLines(req session.Request, n int) []string {
 	}
 	p.line(verb + " " + oneLine(req.ID) + "  " + r.style(m.style).Render(r.glyph()+" "+r.word()+" risk") + "  " + m.style.dim.Render(span(req.ExpiresAt.Sub(m.clock()))+" left"))
 	p.short("who", whoOf(req))
-	if req.Kind == session.RequestSession {
+	switch req.Kind {
+	case session.RequestSession:
 		p.short("what", "session: "+scopeWords(req.Scope))
-	} else {
+	case session.RequestExtension:
+		p.short("what", "more time: "+scopeWords(req.Scope))
+	default:
 		p.preview(m.statementLines(req.Case.Canonical), n-len(p.lines))
 	}
 	return p.lines[:min(len(p.lines), max(n, 0))]

@@ -30,7 +30,10 @@ func (r risk) style(s style) lipgloss.Style {
 // riskOf grades what a request asks for. What it does not know is never low.
 func riskOf(req session.Request) risk {
 	switch req.Kind {
-	case session.RequestSession:
+	case session.RequestSession, session.RequestExtension:
+		if req.Emergency {
+			return riskSevere
+		}
 		switch strings.ToUpper(req.Scope.Role) {
 		case "ACCOUNTADMIN", "ORGADMIN", "GLOBALORGADMIN", "SECURITYADMIN", "USERADMIN", "SYSADMIN":
 			return riskHigh

@@ -226,8 +226,11 @@ func (m *review) whatOf(req session.Request) string {
 	case req.Approvals > 1:
 		note = fmt.Sprintf("(%d of %d) ", approvals(req), req.Approvals)
 	}
-	if req.Kind == session.RequestSession {
+	switch req.Kind {
+	case session.RequestSession:
 		return note + "session: " + scopeWords(req.Scope)
+	case session.RequestExtension:
+		return note + "more time: " + scopeWords(req.Scope)
 	}
 	return note + oneLine(req.Case.Canonical)
 }

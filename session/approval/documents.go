@@ -296,6 +296,21 @@ func (d eventDoc) event() session.Event {
 // FormatRequest is a request as the API shows it, in JSON.
 func FormatRequest(r session.Request) ([]byte, error) { return json.Marshal(toRequestDoc(r)) }
 
+// ReviewNotes is what a reviewer's tools add to the document of a request.
+type ReviewNotes struct {
+	Risk    string      `json:"risk"` // low, medium, high, severe
+	Own     bool        `json:"own"`  // the viewer's: somebody else must decide
+	History []Statement `json:"history,omitempty"`
+}
+
+// FormatReview is a request as FormatRequest has it, with notes beside it.
+func FormatReview(r session.Request, notes ReviewNotes) ([]byte, error) {
+	return json.Marshal(struct {
+		requestDoc
+		ReviewNotes
+	}{toRequestDoc(r), notes})
+}
+
 // FormatSession is a session as the API shows it, in JSON.
 func FormatSession(s session.Session) ([]byte, error) { return json.Marshal(toSessionDoc(s)) }
 
