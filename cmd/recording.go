@@ -30,7 +30,8 @@ statement, verdict, decision and result, in a log that cannot be changed unnotic
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newRecordingVerifyCommand(a), newRecordingListCommand(a), newRecordingShowCommand(a),
-		newRecordingFetchCommand(a), newRecordingSealCommand(a), newRecordingExportCommand(a))
+		newRecordingFetchCommand(a), newRecordingSealCommand(a), newRecordingExportCommand(a),
+		newRecordingRedactCommand(a))
 	return c
 }
 

@@ -60,25 +60,27 @@ check shows that the recording is whole, not that it is genuine.`,
 
 // verifyDoc is what `jit recording verify --json` prints.
 type verifyDoc struct {
-	OK          bool        `json:"ok"`
-	Recording   string      `json:"recording"`
-	Session     string      `json:"session,omitempty"`
-	Events      int64       `json:"events"`
-	Bytes       int64       `json:"bytes"`
-	Root        string      `json:"root,omitempty"`
-	Key         string      `json:"key,omitempty"`
-	Signed      int64       `json:"signed"`
-	Cosigned    []cosignDoc `json:"cosigned"`
-	Unwitnessed int64       `json:"unwitnessed"`
-	Unsigned    int64       `json:"unsigned"`
-	Torn        int64       `json:"torn"`
-	Sealed      bool        `json:"sealed"`
-	Recovered   bool        `json:"recovered"`
-	Trusted     bool        `json:"trusted"`
-	Segment     string      `json:"segment,omitempty"` // what was changed
-	Event       *int64      `json:"event,omitempty"`
-	Until       int64       `json:"until,omitempty"` // somewhere from event to it
-	Why         string      `json:"why,omitempty"`
+	OK          bool           `json:"ok"`
+	Recording   string         `json:"recording"`
+	Session     string         `json:"session,omitempty"`
+	Events      int64          `json:"events"`
+	Bytes       int64          `json:"bytes"`
+	Root        string         `json:"root,omitempty"`
+	Key         string         `json:"key,omitempty"`
+	Signed      int64          `json:"signed"`
+	Cosigned    []cosignDoc    `json:"cosigned"`
+	Unwitnessed int64          `json:"unwitnessed"`
+	Unsigned    int64          `json:"unsigned"`
+	Torn        int64          `json:"torn"`
+	Sealed      bool           `json:"sealed"`
+	Recovered   bool           `json:"recovered"`
+	Trusted     bool           `json:"trusted"`
+	Redactions  []redactionDoc `json:"redactions"`
+	Left        int64          `json:"left"`              // redacted, and still in the files
+	Segment     string         `json:"segment,omitempty"` // what was changed
+	Event       *int64         `json:"event,omitempty"`
+	Until       int64          `json:"until,omitempty"` // somewhere from event to it
+	Why         string         `json:"why,omitempty"`
 }
 
 type cosignDoc struct {
@@ -86,6 +88,15 @@ type cosignDoc struct {
 	Key    string    `json:"key"`
 	Events int64     `json:"events"`
 	At     time.Time `json:"at,omitzero"`
+}
+
+type redactionDoc struct {
+	At    time.Time `json:"at"`
+	By    string    `json:"by"`
+	Why   string    `json:"why"`
+	Texts int       `json:"texts"`
+	Files []string  `json:"files,omitempty"`
+	Key   string    `json:"key"`
 }
 
 func (a *App) verifyRecording(ctx context.Context, o verifyOptions) error {
@@ -172,7 +183,7 @@ func (a *App) trustedWitnesses(o verifyOptions) ([]string, error) {
 }
 
 func verifyDocOf(dir string, rep recording.Report, err error) verifyDoc {
-	doc := verifyDoc{Recording: dir, Cosigned: []cosignDoc{}}
+	doc := verifyDoc{Recording: dir, Cosigned: []cosignDoc{}, Redactions: []redactionDoc{}}
 	if err != nil {
 		doc.Why = err.Error()
 		var tamper *recording.TamperError
@@ -189,6 +200,10 @@ func verifyDocOf(dir string, rep recording.Report, err error) verifyDoc {
 	doc.Sealed, doc.Recovered, doc.Trusted = rep.Sealed, rep.Recovered, rep.Trusted
 	for _, c := range rep.Cosigned {
 		doc.Cosigned = append(doc.Cosigned, cosignDoc{c.Name, c.Key, c.Size, c.At})
+	}
+	doc.Left = rep.Left
+	for _, r := range rep.Redactions {
+		doc.Redactions = append(doc.Redactions, redactionDoc{r.At, r.By, r.Why, len(r.Texts), r.Files, r.Key})
 	}
 	return doc
 }

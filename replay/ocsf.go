@@ -157,27 +157,36 @@ func (r *Recording) exportOCSF(w io.Writer) error {
 // ocsfBase is what all events of a recording share.
 func (r *Recording) ocsfBase(d Detail, activity int, name string) ocsfEvent {
 	s := r.Session()
-	if name == "" {
-		name = ocsfActivityNames[activity]
-	}
 	seq := int64(0)
 	if len(d.Entry.Events) > 0 {
 		seq = int64(d.Entry.Events[0])
+	}
+	e := newOCSF(activity, name, s.ID, seq)
+	e.Time, e.EndTime, e.Duration = d.Entry.At.UnixMilli(), d.Entry.Until.UnixMilli(), max(d.Entry.Until.Sub(d.Entry.At), 0).Milliseconds()
+	e.Metadata.LogName = "jit recording"
+	e.Actor.User = ocsfUser{Name: orElse(s.Email, s.Principal), UID: s.Principal, Email: s.Email}
+	e.DstEndpoint = ocsfEndpoint{"Snowflake connection " + s.Connection}
+	e.Database.Name = orElse(s.Database, s.Connection)
+	e.Unmapped = ocsfUnmapped{Policy: s.Policy, Role: s.Role, Warehouse: s.Warehouse, Unsigned: d.Entry.Unsigned}
+	return e
+}
+
+// newOCSF is what all events share. An empty name is the activity's own.
+func newOCSF(activity int, name, sessionID string, seq int64) ocsfEvent {
+	if name == "" {
+		name = ocsfActivityNames[activity]
 	}
 	return ocsfEvent{
 		ActivityID: activity, ActivityName: name,
 		CategoryUID: ocsfCategory, CategoryName: "Application Activity", ClassUID: ocsfClass, ClassName: "Datastore Activity",
 		TypeUID: ocsfClass*100 + activity, TypeName: "Datastore Activity: " + name,
-		Time: d.Entry.At.UnixMilli(), EndTime: d.Entry.Until.UnixMilli(), Duration: max(d.Entry.Until.Sub(d.Entry.At), 0).Milliseconds(),
 		SeverityID: 1, Severity: "Informational", StatusID: 1, Status: "Success",
-		Metadata: ocsfMetadata{Version: ocsfVersion, Product: ocsfProduct{"jit", "jit"}, UID: fmt.Sprintf("%s/%d", s.ID, seq),
-			Sequence: seq, Correlation: s.ID, LogName: "jit recording"},
-		Actor:       ocsfActor{User: ocsfUser{Name: orElse(s.Email, s.Principal), UID: s.Principal, Email: s.Email}, Session: ocsfSession{s.ID}},
+		Metadata: ocsfMetadata{Version: ocsfVersion, Product: ocsfProduct{"jit", "jit"}, UID: fmt.Sprintf("%s/%d", sessionID, seq),
+			Sequence: seq, Correlation: sessionID},
+		Actor:       ocsfActor{Session: ocsfSession{sessionID}},
 		SrcEndpoint: ocsfEndpoint{"jit broker"},
-		DstEndpoint: ocsfEndpoint{"Snowflake connection " + s.Connection},
-		Database:    ocsfDatabase{orElse(s.Database, s.Connection), 1, "Relational"},
+		Database:    ocsfDatabase{TypeID: 1, Type: "Relational"},
 		TypeID:      1, Type: "Database",
-		Unmapped: ocsfUnmapped{Policy: s.Policy, Role: s.Role, Warehouse: s.Warehouse, Unsigned: d.Entry.Unsigned},
 	}
 }
 
@@ -199,22 +208,12 @@ func (r *Recording) ocsfLogin(d Detail) ocsfEvent {
 
 func (r *Recording) ocsfStatement(d Detail) ocsfEvent {
 	x := d.summary()
-	e := r.ocsfBase(d, 0, "Unknown")
-	if len(x.sql.Kinds) > 0 {
-		e = r.ocsfBase(d, ocsfActivity(x.sql.Kinds[0]), "")
-		if e.ActivityID == ocsfOther { // then the name is that of the source
-			e = r.ocsfBase(d, ocsfOther, x.sql.Kinds[0])
-		}
-	}
+	activity, name := ocsfOf(x.sql.Kinds)
+	e := r.ocsfBase(d, activity, name)
 	e.Actor.AppName = x.sql.Driver
 	e.Message = fmt.Sprintf("%s, %s: %s", d.Entry.Verdict, d.Entry.Summary(), d.Entry.Title)
 	e.QueryInfo = &ocsfQueryFor{String: x.sql.Text, UID: d.Entry.ID, Bytes: x.result.Bytes, Time: d.Entry.At.UnixMilli()}
-	switch kind, name := splitObject(firstOf(x.sql.Writes, x.sql.Reads)); {
-	case kind == "" && name != "":
-		e.Table, e.TypeID, e.Type = &ocsfNamed{name}, 3, "Table"
-	case kind == "database":
-		e.Database.Name = name
-	}
+	e.touch(x.sql.Writes, x.sql.Reads)
 	switch d.Entry.Outcome {
 	case OutcomeRan:
 	case OutcomeFailed:
@@ -232,6 +231,28 @@ func (r *Recording) ocsfStatement(d Detail) ocsfEvent {
 	u.Outcome, u.Kinds, u.Reads, u.Writes, u.Predicates = d.Entry.Outcome.String(), x.sql.Kinds, x.sql.Reads, x.sql.Writes, x.sql.Predicates
 	u.Masked, u.Rows, u.QueryID = x.result.Masked, x.result.Rows, x.result.QueryID
 	return e
+}
+
+// touch names the first object written, or else read.
+func (e *ocsfEvent) touch(writes, reads []string) {
+	switch kind, name := splitObject(firstOf(writes, reads)); {
+	case kind == "" && name != "":
+		e.Table, e.TypeID, e.Type = &ocsfNamed{name}, 3, "Table"
+	case kind == "database":
+		e.Database.Name = name
+	}
+}
+
+// ocsfOf is the activity of a statement of these kinds; with the source's own
+// name if OCSF has none.
+func ocsfOf(kinds []string) (activity int, name string) {
+	if len(kinds) == 0 {
+		return 0, "Unknown"
+	}
+	if activity = ocsfActivity(kinds[0]); activity == ocsfOther {
+		name = kinds[0]
+	}
+	return activity, name
 }
 
 // ocsfActivity says which activity a kind of statement is.

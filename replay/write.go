@@ -129,6 +129,16 @@ func ProofFacts(p recording.Report) []Fact {
 	if p.Torn > 0 {
 		f.add("torn", plural(p.Torn, "byte")+" of an unfinished event at the end", ToneWarn)
 	}
+	for _, r := range p.Redactions {
+		what := plural(int64(len(r.Texts)), "text")
+		if len(r.Files) > 0 {
+			what += " and " + strings.Join(r.Files, ", ")
+		}
+		f.add("redacted", fmt.Sprintf("%s, at %s UTC by %s: %s (signed by %s)", what, r.At.UTC().Format("2006-01-02 15:04:05"), r.By, r.Why, r.Key), ToneWarn)
+	}
+	if p.Left > 0 {
+		f.add("left", plural(p.Left, "text")+" that was redacted is still in the files: redact again to finish", ToneBad)
+	}
 	return f
 }
 

@@ -2,12 +2,14 @@ package recording
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -29,6 +31,7 @@ type RedactOptions struct {
 	Choose func(seq int64, e Event, name, text string) bool
 	Files  []string // to be removed: FileTerminal, FileRows
 	Now    time.Time
+	DryRun bool // only find out what would be taken out
 }
 
 // Redact takes texts out of the sealed recording in dir, and says so in
@@ -76,13 +79,16 @@ func redact(dir string, opt RedactOptions) (r Redaction, err error) {
 		r.Files = append(r.Files, name)
 	}
 	if len(r.Texts)+len(r.Files) == 0 {
-		if len(l.redacted.all) == 0 {
+		if len(l.redacted.all) == 0 || opt.DryRun {
 			return r, ErrNothing
 		}
 		if err := l.applyRedactions(dir); err != nil { // an earlier one may have been cut short
 			return r, err
 		}
 		return r, ErrNothing
+	}
+	if opt.DryRun {
+		return r, nil
 	}
 	line, err := formatRedactionLine(l.head.Session.ID, r, opt.Signer)
 	if err != nil {
@@ -104,14 +110,27 @@ func redact(dir string, opt RedactOptions) (r Redaction, err error) {
 	return r, l.applyRedactions(dir)
 }
 
-// choose lists the texts that are there and that opt takes out.
+// choose lists the texts that are there and that opt takes out. With any text of
+// what a statement says go its digests, which would confirm a guess.
 func (l *loader) choose(opt RedactOptions) ([]TextRef, error) {
-	var refs []TextRef
+	if opt.Choose == nil {
+		return nil, nil
+	}
+	var refs, digests []TextRef
+	of := map[TextRef]string{} // the statement that a digest is of
+	said := map[string]bool{}  // statements with a text that goes
 	look := func(seq int64, e Event) error {
 		i := 0
 		return e.eachText(false, func(name string, text *string) error {
-			if !e.openings[i].redacted() && opt.Choose != nil && opt.Choose(seq, e, name, *text) {
-				refs = append(refs, TextRef{seq, i})
+			ref := TextRef{seq, i, name}
+			switch {
+			case e.openings[i].redacted():
+			case opt.Choose(seq, e, name, *text):
+				refs = append(refs, ref)
+				said[e.Statement] = said[e.Statement] || strings.HasPrefix(name, "sql.")
+			case name == "sql.digest" || name == "forwarded.digest":
+				digests = append(digests, ref)
+				of[ref] = e.Statement
 			}
 			i++
 			return nil
@@ -129,6 +148,12 @@ func (l *loader) choose(opt RedactOptions) ([]TextRef, error) {
 			return nil, err
 		}
 	}
+	for _, ref := range digests {
+		if said[of[ref]] {
+			refs = append(refs, ref)
+		}
+	}
+	slices.SortFunc(refs, func(a, b TextRef) int { return cmp.Or(cmp.Compare(a.Seq, b.Seq), cmp.Compare(a.Index, b.Index)) })
 	return refs, nil
 }
 
@@ -136,7 +161,7 @@ func (l *loader) choose(opt RedactOptions) ([]TextRef, error) {
 // and removes the files that were.
 func (l *loader) applyRedactions(dir string) error {
 	e := Event{Session: &l.head.Session, openings: l.head.openings}
-	if err := e.takeOut(func(i int) bool { return l.redacted.texts[TextRef{HeaderSeq, i}] || e.openings[i].redacted() }); err != nil {
+	if err := e.takeOut(func(i int) bool { return l.redacted.texts[at(HeaderSeq, i)] || e.openings[i].redacted() }); err != nil {
 		return err
 	}
 	head := l.head

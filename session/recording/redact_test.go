@@ -25,6 +25,9 @@ func redacted(t *testing.T) (f *fixture, before fstest.MapFS, trust VerifyOption
 			t.Fatal(err)
 		}
 	}
+	if _, err := f.Append(t.Context(), Event{Kind: KindForwarded, Statement: "stmt-3", Forwarded: &ForwardedFacts{RequestID: "r", Digest: "d"}}); err != nil {
+		t.Fatal(err)
+	}
 	f.append(t, 1)
 	f.seal(t)
 	before = copyOf(t, f.dir)
@@ -59,8 +62,8 @@ func TestRedactKeepsTheLogVerifiable(t *testing.T) {
 	if !rep.Sealed || !rep.Trusted || rep.Unwitnessed != 0 || rep.Left != 0 || rep.Session.Reason != Redacted || len(rep.Redactions) != 1 {
 		t.Errorf("report: %+v", rep)
 	}
-	if r := rep.Redactions[0]; r.By != "dora" || r.Why != "a customer asked for it" || !r.At.Equal(start) || len(r.Texts) != 2*2+3 {
-		t.Errorf("redaction: %+v", r) // text and unknown, twice; the reason in session.json, event 0 and the end
+	if r := rep.Redactions[0]; r.By != "dora" || r.Why != "a customer asked for it" || !r.At.Equal(start) || len(r.Texts) != 2*3+1+3 {
+		t.Errorf("redaction: %+v", r) // text, digest and unknown, twice; the digest that was sent; the reason in session.json, event 0 and the end
 	}
 	r, err := Open(f.dir)
 	if err != nil {
@@ -71,7 +74,7 @@ func TestRedactKeepsTheLogVerifiable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := e.RedactedTexts(); e.SQL.Text != Redacted || e.SQL.Verdict != "allow" || strings.Join(got, " ") != "sql.text sql.unknown" {
+	if got := e.RedactedTexts(); e.SQL.Text != Redacted || e.SQL.Verdict != "allow" || strings.Join(got, " ") != "sql.text sql.digest sql.unknown" {
 		t.Errorf("event 3: %+v, redacted %v", e.SQL, got)
 	}
 	if e, err := r.Event(2); err != nil || e.SQL.Text != statement(2).SQL.Text {
@@ -153,7 +156,7 @@ func TestRedactionAttacks(t *testing.T) {
 		"a verdict made a commitment": {before, func(m fstest.MapFS) {
 			o := opening{text: "allow"}
 			replace(m, FileEvents, `"verdict":"allow"`, `"verdict":"`+o.commit()+`"`)
-			sign(m, func(r *Redaction) { r.Texts = []TextRef{{1, 0}} })
+			sign(m, func(r *Redaction) { r.Texts = []TextRef{{Seq: 1}} })
 		}, FileEvents, 1},
 		"the openings of two events swapped": {before, func(m fstest.MapFS) {
 			ls := lines(m)
@@ -209,11 +212,11 @@ func TestRedactCutShort(t *testing.T) {
 	m[FileRedactions] = &fstest.MapFile{Data: data}
 	dir := unpack(t, m)
 	rep, err := Verify(dir, trust)
-	if err != nil || rep.Left != 7 || rep.Session.Reason != Redacted {
+	if err != nil || rep.Left != 10 || rep.Session.Reason != Redacted {
 		t.Fatalf("%v: %+v", err, rep)
 	}
 	needPython(t)
-	if theirs, err := python(t, dir, f.srv.witness.Key()); err != nil || theirs.Left != 7 || theirs.Redacted != 0 {
+	if theirs, err := python(t, dir, f.srv.witness.Key()); err != nil || theirs.Left != 10 || theirs.Redacted != 0 {
 		t.Errorf("verify.py: %v, %+v", err, theirs)
 	}
 	r, err := Open(dir)

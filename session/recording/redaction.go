@@ -24,7 +24,10 @@ const HeaderSeq = -1
 type TextRef struct {
 	Seq   int64
 	Index int
+	Name  string // which text it is, such as sql.text; empty where that is not known
 }
+
+func at(seq int64, index int) TextRef { return TextRef{Seq: seq, Index: index} }
 
 // Redaction is the signed account of texts that were taken out of a recording:
 // who, when and why. It binds to the log, not to the texts.
@@ -114,7 +117,7 @@ func parseRedactionLine(line []byte, sessionID string) (Redaction, error) {
 		if t[0] < HeaderSeq || t[0] >= l.Size || t[1] < 0 || t[1] > MaxEvent {
 			return Redaction{}, errors.New("it names a text of no event")
 		}
-		r.Texts = append(r.Texts, TextRef{t[0], int(t[1])})
+		r.Texts = append(r.Texts, at(t[0], int(t[1])))
 	}
 	for _, name := range r.Files {
 		if name != FileTerminal && name != FileRows {
@@ -161,7 +164,7 @@ func (x *redactions) add(r Redaction) {
 		x.texts = map[TextRef]bool{}
 	}
 	for _, t := range r.Texts {
-		x.texts[t] = true
+		x.texts[at(t.Seq, t.Index)] = true
 	}
 }
 
@@ -170,7 +173,7 @@ func (x *redactions) add(r Redaction) {
 // since a redaction was cut short, is taken out here; it returns how many.
 func (x *redactions) check(segment string, seq int64, e *Event) (left int, err error) {
 	for i := range e.openings {
-		named := x.texts[TextRef{seq, i}]
+		named := x.texts[at(seq, i)]
 		switch gone := e.openings[i].redacted(); {
 		case gone && !named:
 			return 0, tampered(segment, seq, "%s was taken out, and no redaction says so", e.textNames()[i])
@@ -181,7 +184,7 @@ func (x *redactions) check(segment string, seq int64, e *Event) (left int, err e
 	if left == 0 {
 		return 0, nil
 	}
-	return left, e.takeOut(func(i int) bool { return x.texts[TextRef{seq, i}] })
+	return left, e.takeOut(func(i int) bool { return x.texts[at(seq, i)] })
 }
 
 // takeOut redacts the texts that gone names by their index.
