@@ -9,8 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"slices"
 	"strconv"
+
+	"gocloud.dev/blob"
 
 	"github.com/jit-access/jit/session"
 	"github.com/jit-access/jit/session/recording"
@@ -108,7 +111,7 @@ func (s *Store) upload(ctx context.Context, w Caller, sessionID, file string, of
 			return err
 		}
 		if offset > size {
-			return session.Refuse(session.ErrConflict, "The file has %d bytes; the piece starts at %d.", size, offset)
+			return s.hole(ctx, c, sessionID, file, size, offset)
 		}
 		if overlap := min(size-offset, int64(len(data))); overlap > 0 {
 			if err := s.sameBytes(ctx, c, sessionID, file, offset, data[:overlap]); err != nil {
@@ -134,6 +137,27 @@ func (s *Store) upload(ctx context.Context, w Caller, sessionID, file string, of
 			sessionID, file, offset, len(data), key)
 		return err
 	})
+}
+
+// hole refuses a piece that starts after the end of what is stored. If the bucket
+// has pieces from after that end, the database once knew more than now.
+func (s *Store) hole(ctx context.Context, c *change, sessionID, file string, size, offset int64) error {
+	after := ""
+	for it := s.blobs.List(&blob.ListOptions{Prefix: path.Join(sessionID, file) + "/"}); after == ""; {
+		obj, err := it.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return session.Refuse(session.ErrConflict, "The file has %d bytes; the piece starts at %d.", size, offset)
+		}
+		if err != nil {
+			return fmt.Errorf("looking for pieces of %s: %w", file, err)
+		}
+		if start := pieceStart(obj.Key); start >= size {
+			after = obj.Key
+		}
+	}
+	c.note("went_back", after)
+	s.log.ErrorContext(ctx, "the database is older than the recordings it has: was an older backup restored?", "session", sessionID, "file", file, "size", size, "piece", after)
+	return session.Refuse(session.ErrConflict, "The server knows %d bytes of the file and had more: an older backup was restored there. Send the file from its beginning.", size)
 }
 
 func fileSize(ctx context.Context, q querier, sessionID, file string) (int64, error) {
