@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"hash"
+	"hash/maphash"
 	"strings"
 	"sync"
 )
@@ -74,26 +75,43 @@ func (cm ColumnMask) Hides() bool { return cm != ColumnMask{} }
 // Columns that do not hold text become NULL under every mask.
 func (cm ColumnMask) Nulls() bool { return cm.Mask == MaskNull }
 
-// memoEntries and memoValue bound the memory a Masker uses.
+// memoEntries and memoValue bound the memory a Masker uses, about 1.5 MB: how
+// many values are remembered, and how long one may be.
 const (
-	memoEntries = 4096
-	memoValue   = 256
+	memoEntries = 1 << 14
+	memoValue   = 48
 )
+
+// hashText is how many characters stand for a value: 80 bits in base32.
+const hashText = 16
 
 // Masker hides values. Its key makes hashes joinable within one session and
 // useless outside it. It is safe for concurrent use.
 type Masker struct {
-	mu   sync.Mutex
+	seed maphash.Seed
+
+	mu   sync.Mutex // guards what follows
 	mac  hash.Hash
 	sum  [sha256.Size]byte
-	memo map[memoKey]string
+	memo []memoized // by the hash of class and value; the last one there stays
 }
 
-type memoKey struct{ class, value string }
+// memoized is a value that was hashed, and what stands for it. The zero value is
+// nobody's: the hash of a value is never empty.
+type memoized struct {
+	class string
+	n     uint8
+	value [memoValue]byte
+	text  [hashText]byte
+}
+
+func (e *memoized) is(class string, value []byte) bool {
+	return e.text[0] != 0 && e.class == class && string(e.value[:e.n]) == string(value)
+}
 
 // NewMasker makes a Masker. sessionKey should be 32 random bytes.
 func NewMasker(sessionKey []byte) *Masker {
-	return &Masker{mac: hmac.New(sha256.New, sessionKey), memo: make(map[memoKey]string)}
+	return &Masker{seed: maphash.MakeSeed(), mac: hmac.New(sha256.New, sessionKey)}
 }
 
 // AppendText appends the masked form of one cell's text to dst. It appends the
@@ -162,27 +180,35 @@ func emailDomain(value []byte) ([]byte, bool) {
 
 // appendHash appends ‹hash:…›: 80 bits of an HMAC over class and value.
 func (m *Masker) appendHash(dst []byte, class string, value []byte) []byte {
+	text := m.hash(class, value)
+	dst = append(append(dst, "‹hash:"...), text[:]...)
+	return append(dst, "›"...)
+}
+
+func (m *Masker) hash(class string, value []byte) [hashText]byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	var e *memoized
 	if len(value) <= memoValue {
-		if s, ok := m.memo[memoKey{class, string(value)}]; ok {
-			return append(dst, s...)
+		if m.memo == nil {
+			m.memo = make([]memoized, memoEntries)
+		}
+		at := maphash.String(m.seed, class) ^ maphash.Bytes(m.seed, value)
+		if e = &m.memo[at%memoEntries]; e.is(class, value) {
+			return e.text
 		}
 	}
 	m.mac.Reset()
 	m.mac.Write([]byte(class)) // hash.Hash never returns an error
 	m.mac.Write([]byte{0})
 	m.mac.Write(value)
-	sum := m.mac.Sum(m.sum[:0])
-	start := len(dst)
-	dst = append(dst, "‹hash:"...)
-	dst = base32.StdEncoding.WithPadding(base32.NoPadding).AppendEncode(dst, sum[:10])
-	dst = append(dst, "›"...)
-	if len(value) <= memoValue {
-		if len(m.memo) >= memoEntries {
-			clear(m.memo)
-		}
-		m.memo[memoKey{class, string(value)}] = string(dst[start:])
+	var text [hashText]byte
+	hashEncoding.Encode(text[:], m.mac.Sum(m.sum[:0])[:10])
+	if e != nil {
+		*e = memoized{class: class, n: uint8(len(value)), text: text}
+		copy(e.value[:], value)
 	}
-	return dst
+	return text
 }
+
+var hashEncoding = base32.StdEncoding.WithPadding(base32.NoPadding)

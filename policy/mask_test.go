@@ -67,19 +67,41 @@ func TestHashJoinsWithinASessionOnly(t *testing.T) {
 	}
 }
 
-func TestMemoIsBounded(t *testing.T) {
+// What is remembered is what would be computed, also once it was pushed out, and
+// is of one size.
+func TestMemo(t *testing.T) {
 	m := NewMasker([]byte("k"))
 	cm := ColumnMask{"c", MaskHash}
-	long := bytes.Repeat([]byte("x"), memoValue+1)
-	m.AppendText(nil, cm, long)
-	if len(m.memo) != 0 {
+	m.AppendText(nil, cm, bytes.Repeat([]byte("x"), memoValue+1))
+	if m.memo != nil {
 		t.Error("a long value was kept")
 	}
 	for i := range 3 * memoEntries {
-		m.AppendText(nil, cm, []byte{byte(i), byte(i >> 8), byte(i >> 16)})
+		value := []byte{byte(i), byte(i >> 8), byte(i >> 16)}
+		class := ColumnMask{[]string{"c", "d", ""}[i%3], MaskHash}
+		first, again := m.AppendText(nil, class, value), m.AppendText(nil, class, value)
+		m.memo[i%memoEntries] = memoized{} // forget some
+		if fresh := m.AppendText(nil, class, value); !bytes.Equal(first, again) || !bytes.Equal(first, fresh) {
+			t.Fatalf("%q: %q, %q, %q", value, first, again, fresh)
+		}
 	}
-	if len(m.memo) > memoEntries {
+	if len(m.memo) != memoEntries {
 		t.Errorf("%d entries", len(m.memo))
+	}
+}
+
+// Masking allocates nothing, whether a value is remembered or not.
+func TestMaskAllocates(t *testing.T) {
+	m := NewMasker([]byte("k"))
+	dst, value, n := make([]byte, 0, 256), []byte("000000@example.com"), 0
+	for mask := MaskRedact; mask <= MaskHash; mask++ {
+		if got := testing.AllocsPerRun(5000, func() {
+			n++
+			value[n%6] = byte('0' + n%10)
+			dst = m.AppendText(dst[:0], ColumnMask{"pii.email", mask}, value)
+		}); got != 0 {
+			t.Errorf("%v: %v allocations", mask, got)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package snowflake
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -188,8 +189,19 @@ func skipCell(b []byte, i int) (end int, escaped bool, err error) {
 	return end, escaped, err
 }
 
-// plainCell reports whether s has no escape and no control character.
+// plainCell reports whether s has no quote, no escape and no control character,
+// eight bytes at a time.
 func plainCell(s []byte) bool {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	for len(s) >= 8 {
+		w := binary.LittleEndian.Uint64(s)
+		quote, escape := w^ones*'"', w^ones*'\\'
+		// A byte below n borrows from its highest bit when n is taken from it.
+		if (w-ones*0x20)&^w&highs|(quote-ones)&^quote&highs|(escape-ones)&^escape&highs != 0 {
+			return false
+		}
+		s = s[8:]
+	}
 	for _, c := range s {
 		if stringStops[c] {
 			return false

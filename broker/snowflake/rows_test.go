@@ -130,6 +130,35 @@ func FuzzMaskRows(f *testing.F) {
 	})
 }
 
+// Eight bytes at a time see what one at a time sees.
+func TestPlainCell(t *testing.T) {
+	for c := range 256 {
+		for at := range 20 {
+			for _, other := range []byte{0x20, 0x21, 0x7f, 0x80, 0xff, '#', '['} {
+				s := bytes.Repeat([]byte{other}, 20)
+				s[at] = byte(c)
+				if got := plainCell(s); got == stringStops[c] {
+					t.Fatalf("%q: %v", s, got)
+				}
+			}
+		}
+	}
+}
+
+// Masking a chunk allocates its two buffers, and nothing per row.
+func TestMaskStreamAllocates(t *testing.T) {
+	plan, in := benchmarkRows()
+	masker := NewRowMasker(plan)
+	got := testing.AllocsPerRun(3, func() {
+		if rows, err := masker.MaskStream(io.Discard, bytes.NewReader(in)); err != nil || rows != 20000 {
+			t.Fatal(rows, err)
+		}
+	})
+	if got > 10 {
+		t.Errorf("%v allocations for 20000 rows", got)
+	}
+}
+
 func benchmarkRows() (plan []Rewrite, in []byte) {
 	plan = make([]Rewrite, 10)
 	for _, c := range []int{1, 3, 5, 7} {
