@@ -52,6 +52,8 @@ type Rules interface {
 	// recorded: values of classes that can be recognised are left out.
 	HideText(text string) string
 	HideValue(value string) string
+	// Keeping is what recordings keep of results.
+	Keeping() policy.Keeping
 }
 
 // Config is what a Broker needs. Session, LeaseDigest, Upstreams, Desk, Policy
@@ -103,6 +105,8 @@ func New(cfg Config) (*Broker, error) {
 		return nil, fmt.Errorf("%w: the session has no deadline", errConfig)
 	case cfg.Upstreams == nil, cfg.Desk == nil, cfg.Policy == nil, cfg.Record == nil:
 		return nil, fmt.Errorf("%w: Upstreams, Desk, Policy and Record are required", errConfig)
+	case cfg.Policy.Keeping().Rows == policy.RowsFull:
+		return nil, fmt.Errorf("%w: the policy wants all rows of results recorded, and this version records samples only", errConfig)
 	}
 	if cfg.Hold <= 0 {
 		cfg.Hold = defaultHold

@@ -57,6 +57,9 @@ func (b *Broker) rewrite(l *login, s *statement, child int, p plan, rep *reply) 
 			return r, err
 		}
 	}
+	if err := b.sampleRows(s, p, data, &r.facts); err != nil {
+		return r, err
+	}
 	count(data, &r.facts)
 	touched := changed
 	if raw := data.Get("parameters"); raw != nil {

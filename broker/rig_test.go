@@ -300,7 +300,12 @@ func (d *desk) state(id string) session.State {
 
 // firstWord rules: SELECT and USE are allowed with EMAIL and SSN masked, DROP
 // and CALL are held, GRANT is denied.
-type firstWord struct{ limits policy.Limits }
+type firstWord struct {
+	limits  policy.Limits
+	keeping policy.Keeping
+}
+
+func (f firstWord) Keeping() policy.Keeping { return f.keeping }
 
 func (firstWord) Digest() string { return "test-policy" }
 func (firstWord) DetectColumn(sample []string, _ ...string) (policy.ColumnMask, bool) {
