@@ -19,7 +19,7 @@ func newAuditCommand(a *App) *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newAuditExportCommand(a), newAuditSearchCommand(a), newAuditEmergenciesCommand(a))
+	c.AddCommand(newAuditExportCommand(a), newAuditSearchCommand(a), newAuditHoldCommand(a), newTombstoneCommand(a), newAuditEmergenciesCommand(a))
 	return c
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/jit-access/jit/replay"
 	"github.com/jit-access/jit/session/approval"
 )
 
@@ -20,6 +21,7 @@ type searchOptions struct {
 	Limit        int
 	All          bool
 	JSON, CSV    bool
+	OCSF         bool
 }
 
 func newAuditSearchCommand(a *App) *cobra.Command {
@@ -38,7 +40,8 @@ SALES.ORDERS, DB.SALES.ORDERS), in any letter case; ? finds statements that may
 touch something nobody could name. --text takes words that all occur.`,
 		Example: `  jit audit search --table SALES.ORDERS --since 7d
   jit audit search --column CUSTOMERS.EMAIL --user alice@example.com --json
-  jit audit search --verdict deny --since 2026-01-01 --until 2026-02-01 --all --csv > denied.csv`,
+  jit audit search --verdict deny --since 2026-01-01 --until 2026-02-01 --all --csv > denied.csv
+  jit audit search --since 24h --all --ocsf > events.jsonl`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.auditSearch(c.Context(), o) },
 	}
@@ -57,7 +60,8 @@ touch something nobody could name. --text takes words that all occur.`,
 	f.StringVar(&o.Query.After, "after", "", "go on after the page that named this position")
 	f.BoolVar(&o.JSON, "json", false, "print JSON")
 	f.BoolVar(&o.CSV, "csv", false, "print CSV")
-	c.MarkFlagsMutuallyExclusive("json", "csv")
+	f.BoolVar(&o.OCSF, "ocsf", false, "print OCSF events (Datastore Activity), as JSON lines")
+	c.MarkFlagsMutuallyExclusive("json", "csv", "ocsf")
 	c.MarkFlagsMutuallyExclusive("limit", "all")
 	return c
 }
@@ -97,6 +101,8 @@ func (a *App) auditSearch(ctx context.Context, o searchOptions) error {
 		return a.printJSON(found)
 	case o.CSV:
 		err = a.searchCSV(found)
+	case o.OCSF:
+		err = a.searchOCSF(found)
 	case len(found.Statements) == 0:
 		a.say("Nothing was found.")
 		return nil
@@ -135,6 +141,19 @@ func collect(ctx context.Context, client *approval.Client, o searchOptions) (app
 			return all, nil
 		}
 	}
+}
+
+func (a *App) searchOCSF(found approval.Found) error {
+	for _, s := range found.Statements {
+		err := replay.Indexed{
+			SessionID: s.SessionID, Seq: s.Seq, At: s.At, User: s.User, Agent: s.Agent, Connection: s.Connection, Role: s.Role,
+			Verdict: s.Verdict, Rule: s.Rule, Kinds: s.Kinds, Reads: s.Reads, Writes: s.Writes, Text: s.Text,
+		}.WriteOCSF(a.Out)
+		if err != nil {
+			return fmt.Errorf("printing OCSF: %w", err)
+		}
+	}
+	return nil
 }
 
 func touched(s approval.Statement) string {

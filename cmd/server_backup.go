@@ -25,6 +25,11 @@ func (p *placeOptions) register(c *cobra.Command) {
 	f.StringVar(&p.flags.Recordings, "recordings", "", "bucket URL of the server's recordings")
 }
 
+// registerSealing adds what opens the database's sealed keys.
+func (p *placeOptions) registerSealing(c *cobra.Command) {
+	c.Flags().StringVar(&p.flags.SecretsURL, "secrets-url", "", "keeper that seals the server's keys (default the key file in the data folder)")
+}
+
 func (a *App) serverPlace(p placeOptions, changed func(string) bool) (approval.Place, error) {
 	o, err := a.mergeServerSettings(p.file, p.flags, func(flag string) bool {
 		return (flag == "data" || flag == "database" || flag == "recordings") && changed(flag)
@@ -83,6 +88,33 @@ Put sealing.key into the data folder before the server starts.`,
 		},
 	}
 	p.register(c)
+	return c
+}
+
+func newServerInstallKeyCommand(a *App) *cobra.Command {
+	var data string
+	c := &cobra.Command{
+		Use:   "install-key FILE",
+		Short: "Put a sealing key where the server finds it",
+		Long: `Copy a sealing key into the data folder, for the server's user alone: before the
+first start of a server that shares its key with others, or after a restore. The
+file may be readable by a group, as mounted secrets are. A key that is there
+already is never replaced by another.`,
+		Example: "  jit server install-key --data /var/lib/jit /etc/jit/sealing/sealing.key",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			o, err := a.mergeServerSettings("", serverOptions{Data: data}, func(flag string) bool { return flag == "data" && c.Flags().Changed(flag) })
+			if err != nil {
+				return err
+			}
+			if err := approval.InstallKey(o.Data, args[0]); err != nil {
+				return &Failure{What: "installing the sealing key", Err: err}
+			}
+			a.say("The sealing key is in %s.", o.Data)
+			return nil
+		},
+	}
+	c.Flags().StringVar(&data, "data", "", "data folder of the server (default $XDG_STATE_HOME/jit/server)")
 	return c
 }
 
