@@ -68,6 +68,7 @@ func (a *App) await(ctx context.Context, desk session.Desk, req session.Request,
 	if err != nil {
 		return req, &Failure{What: "waiting for approval", Err: err}
 	}
+	a.feed.send(feedEvent{Event: feedWaiting, Request: req.ID, Reviewers: req.Reviewers, Expires: &req.ExpiresAt})
 	a.say("Request %s waits for %s, until %s. Ctrl-C withdraws it.", req.ID, reviewersOf(req), req.ExpiresAt.Local().Format("15:04:05"))
 	a.say("A reviewer runs `jit review %s`.", req.ID)
 	progress := newProgress(a, "waiting for approval", start)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/term"
@@ -30,7 +31,12 @@ type App struct {
 	server   string           // --server
 	identity string           // --identity
 	kill     <-chan struct{}  // when closed, exec ends its child; nil: never
+	feed     *feed            // of --status-fd; nil: none
 	source   *identity.Source // who is signed in; made when first needed
+
+	mu     sync.Mutex // guards what follows
+	hushed bool       // a child has the terminal
+	unsaid []string   // what is said once it has ended
 }
 
 // Paths are the folders jit uses; all are created 0700 when first written.
@@ -69,9 +75,38 @@ func findPaths(getenv func(string) string) Paths {
 	}
 }
 
-// say prints one line for people, on stderr.
+// say prints one line for people, on stderr. While a child has the terminal, the
+// line waits for its end.
 func (a *App) say(format string, args ...any) {
-	_, _ = fmt.Fprintf(a.Err, format+"\n", args...) // nothing useful to do when stderr is gone
+	line := fmt.Sprintf(format+"\n", args...)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.hushed {
+		if len(a.unsaid) == 0 || a.unsaid[len(a.unsaid)-1] != line {
+			a.unsaid = append(a.unsaid, line)
+		}
+		return
+	}
+	_, _ = io.WriteString(a.Err, line) // nothing useful to do when stderr is gone
+}
+
+// maxUnsaid is how many lines are worth reading after a long session: the last.
+const maxUnsaid = 20
+
+// hush keeps say from printing until the returned function is called.
+func (a *App) hush() (speak func()) {
+	a.mu.Lock()
+	a.hushed = true
+	a.mu.Unlock()
+	return func() {
+		a.mu.Lock()
+		lines := a.unsaid[max(0, len(a.unsaid)-maxUnsaid):]
+		a.hushed, a.unsaid = false, nil
+		a.mu.Unlock()
+		for _, line := range lines {
+			_, _ = io.WriteString(a.Err, line) // as in say
+		}
+	}
 }
 
 // printJSON prints one value as indented JSON, on stdout.
@@ -95,6 +130,9 @@ func (a *App) printf(format string, args ...any) error {
 
 // interactive reports whether a person sits at both ends.
 func (a *App) interactive() bool { return isTerminal(a.In) && isTerminal(a.Err) }
+
+// hasTerminal reports whether any of the standard streams is a terminal.
+func (a *App) hasTerminal() bool { return isTerminal(a.In) || isTerminal(a.Out) || isTerminal(a.Err) }
 
 // outIsTerminal reports whether stdout is a terminal.
 func (a *App) outIsTerminal() bool { return isTerminal(a.Out) }

@@ -34,27 +34,45 @@ type ended struct {
 	signal string // name of the signal that killed it; empty if none
 }
 
+// program is a child to be run. path and args are required.
+type program struct {
+	path        string
+	args, env   []string
+	in          io.Reader
+	out, errOut io.Writer
+	kill        <-chan struct{} // closing it kills the child; nil: never
+	started     func(pid int)   // nil: nobody is told
+}
+
+// notStarted is the failure of a child that could not be started.
+func (p program) notStarted(err error) error {
+	code := ExitNotRunnable
+	if errors.Is(err, fs.ErrNotExist) {
+		code = ExitNotFound
+	}
+	return &Failure{Code: code, What: "starting " + p.args[0], Err: err}
+}
+
 // runChild runs the command with jit's own streams and waits for it. Signals
 // reach the child exactly once: from the terminal where both share the
-// foreground group, from here otherwise. Closing kill, which may be nil, kills
-// the child.
-func runChild(path string, args, env []string, in io.Reader, out, errOut io.Writer, kill <-chan struct{}) (ended, error) {
-	c := exec.Command(path, args[1:]...) //nolint:gosec,noctx // running what the user names is the purpose; it ends by signals, not by a context
-	c.Args[0] = args[0]
-	c.Env = env
-	c.Stdin, c.Stdout, c.Stderr = in, out, errOut
+// foreground group, from here otherwise.
+func runChild(p program) (ended, error) {
+	c := exec.Command(p.path, p.args[1:]...) //nolint:gosec,noctx // running what the user names is the purpose; it ends by signals, not by a context
+	c.Args[0] = p.args[0]
+	c.Env = p.env
+	c.Stdin, c.Stdout, c.Stderr = p.in, p.out, p.errOut
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, forwarded...)
 	defer signal.Stop(signals)
 	if err := c.Start(); err != nil {
-		code := ExitNotRunnable
-		if errors.Is(err, fs.ErrNotExist) {
-			code = ExitNotFound
-		}
-		return ended{}, &Failure{Code: code, What: "starting " + args[0], Err: err}
+		return ended{}, p.notStarted(err)
+	}
+	if p.started != nil {
+		p.started(c.Process.Pid)
 	}
 	done := make(chan struct{})
 	go func() { // ends with the child
+		kill := p.kill
 		for {
 			select {
 			case s := <-signals:
@@ -70,11 +88,10 @@ func runChild(path string, args, env []string, in io.Reader, out, errOut io.Writ
 			}
 		}
 	}()
-	err := c.Wait()
+	how, err := waitChild(c)
 	close(done)
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		return ended{}, &Failure{Code: ExitError, What: "waiting for " + args[0], Err: err}
+	if err != nil {
+		return ended{}, &Failure{Code: ExitError, What: "waiting for " + p.args[0], Err: err}
 	}
-	return endedBy(c.ProcessState), nil
+	return how, nil
 }

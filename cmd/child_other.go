@@ -2,7 +2,11 @@
 
 package cmd
 
-import "os"
+import (
+	"errors"
+	"os"
+	"os/exec"
+)
 
 // forwarded are the signals passed on to the child. A console delivers
 // Ctrl-C to every process attached to it, so none is passed on here.
@@ -10,4 +14,11 @@ var forwarded = []os.Signal{os.Interrupt}
 
 func reachesChildAnyway(os.Signal) bool { return true }
 
-func endedBy(p *os.ProcessState) ended { return ended{code: ExitCode(p.ExitCode())} }
+// waitChild waits until the child has ended.
+func waitChild(c *exec.Cmd) (ended, error) {
+	var exit *exec.ExitError
+	if err := c.Wait(); err != nil && !errors.As(err, &exit) {
+		return ended{}, err
+	}
+	return ended{code: ExitCode(c.ProcessState.ExitCode())}, nil
+}

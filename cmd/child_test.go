@@ -21,7 +21,7 @@ func TestChildEndsAsAShellWouldSay(t *testing.T) {
 		{"kill -KILL $$", 137, "SIGKILL"},
 		{"kill -TERM $$", 143, "SIGTERM"},
 	} {
-		how, err := runChild("/bin/sh", []string{"sh", "-c", c.script}, os.Environ(), nil, &bytes.Buffer{}, &bytes.Buffer{}, nil)
+		how, err := runChild(program{path: "/bin/sh", args: []string{"sh", "-c", c.script}, env: os.Environ(), out: &bytes.Buffer{}, errOut: &bytes.Buffer{}})
 		if err != nil || how.code != c.code || how.signal != c.signal {
 			t.Errorf("%q: %+v, %v; want code %d, signal %q", c.script, how, err, c.code, c.signal)
 		}
@@ -32,7 +32,7 @@ func TestChildIsKilledWhenAskedTo(t *testing.T) {
 	kill := make(chan struct{})
 	close(kill)
 	start := time.Now()
-	how, err := runChild("/bin/sleep", []string{"sleep", "60"}, nil, nil, &bytes.Buffer{}, &bytes.Buffer{}, kill)
+	how, err := runChild(program{path: "/bin/sleep", args: []string{"sleep", "60"}, out: &bytes.Buffer{}, errOut: &bytes.Buffer{}, kill: kill})
 	if err != nil || how.signal != "SIGKILL" || time.Since(start) > 30*time.Second {
 		t.Errorf("%+v, %v after %s", how, err, time.Since(start))
 	}
@@ -54,7 +54,7 @@ func TestCommandsThatCannotStart(t *testing.T) {
 	if err := os.Chmod(plain, 0o700); err != nil { //nolint:gosec // it must be executable
 		t.Fatal(err)
 	}
-	_, err := runChild(plain, []string{plain}, nil, nil, nil, nil, nil)
+	_, err := runChild(program{path: plain, args: []string{plain}})
 	if code, _ := exitOf(err); code != ExitNotRunnable {
 		t.Errorf("exit %d, want %d (%v)", code, ExitNotRunnable, err)
 	}

@@ -15,7 +15,8 @@ import (
 )
 
 // Config is the user's config file, $XDG_CONFIG_HOME/jit/config.yaml. Nothing
-// is ever read from the working directory. The zero value is an empty file.
+// is ever read from the working directory: a repository is the agent's to write.
+// The zero value is an empty file. config.schema.json describes the file.
 type Config struct {
 	Server     string   `yaml:"server,omitempty"`    // approval server URL
 	Issuer     string   `yaml:"issuer,omitempty"`    // OIDC issuer, as the server said at login
@@ -23,7 +24,14 @@ type Config struct {
 	Scopes     []string `yaml:"scopes,omitempty"`
 	Connection string   `yaml:"connection,omitempty"` // default of `jit exec --connection`
 	Identity   string   `yaml:"identity,omitempty"`   // where a machine's token comes from; no secret
+	Title      string   `yaml:"title,omitempty"`      // "off": leave the terminal's title alone
+	Profile    string   `yaml:"profile,omitempty"`    // default of `jit exec --profile`
+
+	Profiles map[string]Profile `yaml:"profiles,omitempty"`
 }
+
+// titleOff is the value of title that leaves the terminal's title alone.
+const titleOff = "off"
 
 func (a *App) configFile() string {
 	if f := a.Getenv("JIT_CONFIG"); f != "" {
@@ -48,22 +56,48 @@ func (a *App) loadConfig() (Config, error) {
 		return Config{}, &Failure{Code: ExitUsage, What: "reading the config file " + file,
 			Err: errors.New(yaml.FormatError(err, false, true)), Fix: "Correct the line shown, or delete the file and run `jit login --server URL`."}
 	}
-	if c.Server != "" {
-		if err := approval.CheckURL(c.Server); err != nil {
-			return Config{}, &Failure{Code: ExitUsage, What: "reading the config file " + file, Err: fmt.Errorf("server %s: %w", shownURL(c.Server), err),
-				Fix: "Run `jit login --server URL`."}
-		}
+	if err := c.check(); err != nil {
+		return Config{}, &Failure{Code: ExitUsage, What: "reading the config file " + file, Err: err,
+			Fix: "Correct it, or run `jit login --server URL` or `jit config set`."}
 	}
 	return c, nil
 }
 
-// saveConfig replaces the config file atomically.
+// check refuses values that cannot be meant.
+func (c Config) check() error {
+	if c.Server != "" {
+		if err := approval.CheckURL(c.Server); err != nil {
+			return fmt.Errorf("server %s: %w", shownURL(c.Server), err)
+		}
+	}
+	if c.Title != "" && c.Title != titleOff && c.Title != "on" {
+		return fmt.Errorf("title %q: it is on or off", c.Title)
+	}
+	for name, p := range c.Profiles {
+		if !profileName(name) {
+			return fmt.Errorf("profile %q: a name is made of letters, digits, - and _", name)
+		}
+		if err := p.check(); err != nil {
+			return fmt.Errorf("profile %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// saveConfig replaces the config file atomically. Comments in it stay.
 func (a *App) saveConfig(c Config) error {
-	data, err := yaml.Marshal(c)
+	file := a.configFile()
+	comments := yaml.CommentMap{}
+	if old, err := os.ReadFile(file); err == nil {
+		var was Config
+		if err := yaml.UnmarshalWithOptions(old, &was, yaml.CommentToMap(comments)); err != nil {
+			clear(comments) // it is being replaced because it cannot be read
+		}
+	}
+	data, err := yaml.MarshalWithOptions(c, yaml.WithComment(comments))
 	if err != nil {
 		return fmt.Errorf("writing the config file: %w", err)
 	}
-	file := a.configFile()
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return fmt.Errorf("writing the config file: %w", err)
 	}

@@ -17,7 +17,15 @@ type execOptions struct {
 	NoWait                                        bool
 	Request                                       string        // go on with a request submitted earlier
 	Hold                                          time.Duration // how long a held statement keeps its driver waiting
+	Profile                                       string
+	Intercept                                     bool
+	RecordTerminal                                bool
+	EnvOnly                                       bool
+	NoTitle                                       bool
+	StatusFD                                      int // 0: none
 	Command                                       []string
+
+	given func(flag string) bool // whether a flag was given; nil: none was
 }
 
 const (
@@ -45,29 +53,45 @@ With --emergency it opens at once, without a reviewer, if the policy names such
 access for you. Everybody is told, every statement is marked, and somebody else
 looks at it afterwards.
 
+While the command runs, jit prints nothing: ` + "`jit status`" + ` shows the session from
+another terminal, and --status-fd writes it as JSON lines. The command keeps the
+terminal, its signals and job control. Inside a session there is no other: jit exec
+refuses, because its flags would have no effect.
+
+With --env-only no command is run: the session's environment is printed for a
+shell to evaluate, and the session stays open until jit is interrupted.
+
+Clients that build their host name from the account ignore that environment;
+--intercept catches their HTTPS connections to Snowflake, by the usual proxy and
+certificate variables, and leaves all others alone. They still log in with the
+lease, $SNOWFLAKE_PASSWORD.
+
 Exit codes: the command's own; 128+n if signal n killed it; 125 if jit failed
 before it started; 126 if it cannot be executed; 127 if it does not exist.
 While asking: 2 usage, 4 sign-in needed, 5 denied, 6 expired, 8 still pending.`,
 		Example: `  jit exec --reason "monthly churn report" -- python churn.py
   jit exec --connection prod --role ANALYST --ttl 30m -- claude
+  jit exec --profile night --intercept -- ./legacy-job
   jit exec --no-wait --reason "night run" -- dbt build   # prints the request id, exits 8
   jit exec --request REQUEST -- dbt build                # later, once it is approved
   jit exec --emergency --reason "orders stuck" --ticket INC-7 -- python unstick.py`,
-		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			o.Command = args
-			if o.Emergency && !c.Flags().Changed("ttl") {
-				o.TTL = emergencyTTL
+			switch {
+			case o.EnvOnly && len(args) > 0:
+				return usagef("--env-only runs no command: remove it, or the command")
+			case !o.EnvOnly && len(args) == 0:
+				return usagef("requires at least 1 arg(s), the command\nSee `%s --help`.", c.CommandPath())
 			}
-			if err := o.check(); err != nil {
-				return err
+			o.Command, o.given = args, c.Flags().Changed
+			if o.EnvOnly {
+				o.Command = []string{envOnly}
 			}
 			return a.exec(c.Context(), o)
 		},
 	}
 	c.Flags().SetInterspersed(false)
 	f := c.Flags()
-	f.StringVar(&o.Connection, "connection", "", "connection at the approval server (default: $JIT_CONNECTION, the config file, or the only one there is)")
+	f.StringVar(&o.Connection, "connection", "", "connection at the approval server (default: $JIT_CONNECTION, the profile, the config file, or the only one there is)")
 	f.StringVar(&o.Role, "role", "", "Snowflake role (default: the connection's)")
 	f.StringVar(&o.Warehouse, "warehouse", "", "warehouse (default: the connection's)")
 	f.StringVar(&o.Database, "database", "", "database to start in (default: the connection's)")
@@ -80,12 +104,23 @@ While asking: 2 usage, 4 sign-in needed, 5 denied, 6 expired, 8 still pending.`,
 	f.BoolVar(&o.NoWait, "no-wait", false, "do not wait for approval: print the request id and exit 8")
 	f.StringVar(&o.Request, "request", "", "use a request submitted earlier")
 	f.DurationVar(&o.Hold, "hold", defaultHold, "how long a held statement keeps its driver waiting before it is told to come back")
+	f.StringVar(&o.Profile, "profile", "", "named defaults from the config file (default: $JIT_PROFILE, the config file's profile)")
+	f.BoolVar(&o.Intercept, "intercept", false, "also catch HTTPS connections to Snowflake that ignore the environment")
+	f.BoolVar(&o.RecordTerminal, "record-terminal", false, "record what the terminal shows, if the policy says so; never what is typed")
+	f.BoolVar(&o.EnvOnly, "env-only", false, "run no command: print the session's environment and keep it open")
+	f.BoolVar(&o.NoTitle, "no-title", false, "leave the terminal's title alone")
+	f.IntVar(&o.StatusFD, "status-fd", 0, "write JSON lines about the session to this file `descriptor`")
 	c.MarkFlagsMutuallyExclusive("wait", "no-wait")
-	for _, other := range []string{"connection", "role", "warehouse", "database", "schema", "ttl", "reason", "ticket", "emergency"} {
+	c.MarkFlagsMutuallyExclusive("env-only", "record-terminal")
+	for _, other := range []string{"connection", "role", "warehouse", "database", "schema", "ttl", "reason", "profile", "ticket", "emergency"} {
 		c.MarkFlagsMutuallyExclusive("request", other)
 	}
 	return c
 }
+
+// envOnly is what reviewers and policies know a session by whose command is
+// started elsewhere.
+const envOnly = "env-only"
 
 // check refuses what no server could make sense of.
 func (o *execOptions) check() error {

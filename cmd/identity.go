@@ -92,6 +92,7 @@ func (a *App) askPassphrase(_ context.Context, prompt string, confirm bool) (sec
 // showCode is the prompt of the device flow. It goes to stderr, so that it
 // works over SSH and in pipes.
 func (a *App) showCode(_ context.Context, p identity.Prompt) error {
+	a.feed.send(feedEvent{Event: feedLoginNeeded, URL: p.URL, Code: p.UserCode, Expires: &p.Expires})
 	a.say("")
 	a.say("  Open   %s", replay.Visible(p.URL))
 	a.say("  Enter  %s", replay.Visible(p.UserCode))

@@ -33,6 +33,7 @@ var reads = []variable{
 	{"JIT_SERVER", "URL of the approval server, if --server is not given"},
 	{"JIT_CONNECTION", "connection of `jit exec`, if --connection is not given"},
 	{"JIT_IDENTITY", "source of a machine's token, if --identity is not given (`jit login --help`)"},
+	{"JIT_PROFILE", "profile of `jit exec`, if --profile is not given"},
 	{"JIT_CONFIG", "config file, instead of $XDG_CONFIG_HOME/jit/config.yaml"},
 	{"JIT_SECRETS", "where the sign-in is kept: auto, keyring, file or memory (`jit help keyring`)"},
 	{"JIT_SERVER_CONFIG", "config file of `jit server`; each of its flags has a JIT_SERVER_… variable too"},
@@ -48,6 +49,7 @@ var sets = []variable{
 	{"SNOWFLAKE_HOME", "a private folder with connections.toml, removed at the end"},
 	{"DBT_PROFILES_DIR", "dbt profiles that point at the broker, if the project has any"},
 	{"NO_PROXY", "loopback is added: the broker is never reached through a proxy"},
+	{"HTTPS_PROXY", "with --intercept: the session's own proxy; also SSL_CERT_FILE and its like"},
 }
 
 // newTopics returns the pages of `jit help` that are about no single command.
