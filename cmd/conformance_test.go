@@ -1,6 +1,12 @@
 package cmd
 
 import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -8,6 +14,9 @@ import (
 	"testing"
 
 	sf "github.com/snowflakedb/gosnowflake/v2"
+
+	"github.com/jit-access/jit/session"
+	"github.com/jit-access/jit/session/secret"
 )
 
 // TestConformance holds the cases of the protocol's checklist that are about what
@@ -20,32 +29,55 @@ func TestConformance(t *testing.T) {
 }
 
 // connectionsAreRead lets the Go driver read the file, with the checks of mode
-// and type it makes.
+// and type it makes, and log in by it.
 func connectionsAreRead(t *testing.T) {
-	w := testWire(t, nil)
-	for _, e := range w.environ() {
-		name, value, _ := strings.Cut(e, "=")
-		if strings.HasPrefix(name, "SNOWFLAKE_") {
-			t.Setenv(name, value)
+	type login struct {
+		Data struct {
+			Account       string `json:"ACCOUNT_NAME"`
+			Authenticator string `json:"AUTHENTICATOR"`
+			Token         string `json:"TOKEN"`
 		}
 	}
-	cfg, err := sf.LoadConnectionConfig()
+	logins := make(chan login, 1)
+	broker := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var got login
+		if err := json.NewDecoder(r.Body).Decode(&got); err == nil && r.URL.Path == "/session/v1/login-request" && r.URL.Query().Get("databaseName") == "DEMO" {
+			logins <- got
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"data":{"nextAction":"RETRY_LOGIN"},"code":"390100","message":"enough","success":false}`)
+	}))
+	defer broker.Close()
+	s := session.Session{ID: "s-1", Scope: session.Scope{Database: "DEMO"}}
+	w, err := wire(nil, broker.Listener.Addr().(*net.TCPAddr), secret.New("lease-value"), s, "acct")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cfg.Account != "acct" || cfg.Host != "127.0.0.1" || cfg.Port != 8443 || cfg.Protocol != "http" ||
-		cfg.Authenticator != sf.AuthTypePat || cfg.Token != "lease-value" || cfg.Database != "DEMO" || cfg.Role != "ANALYST" {
-		t.Errorf("the driver read account %q host %q port %d protocol %q", cfg.Account, cfg.Host, cfg.Port, cfg.Protocol)
+	t.Cleanup(func() { _ = w.close() })
+	for name, value := range w.vars {
+		t.Setenv(name, value)
 	}
-	info, err := os.Stat(filepath.Join(w.dir, "connections.toml"))
+	c, err := sf.SnowflakeDriver{}.OpenConnector("autoConfig")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var refused *sf.SnowflakeError
+	if _, err := c.Connect(t.Context()); !errors.As(err, &refused) || refused.Number != 390100 {
+		t.Fatalf("got %v", err)
+	}
+	if got := (<-logins).Data; got.Account != "acct" || got.Authenticator != "PROGRAMMATIC_ACCESS_TOKEN" || got.Token != "lease-value" {
+		t.Errorf("the driver sent %+v", got)
+	}
+	file := filepath.Join(w.dir, "connections.toml")
+	info, err := os.Stat(file)
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v %v", info, err)
 	}
 	// The driver's own check is at work: with a looser mode it refuses.
-	if err := os.Chmod(filepath.Join(w.dir, "connections.toml"), 0o620); err != nil {
+	if err := os.Chmod(file, 0o620); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := sf.LoadConnectionConfig(); err == nil {
+	if _, err := (sf.SnowflakeDriver{}).OpenConnector("autoConfig"); err == nil {
 		t.Error("the driver does not look at the mode")
 	}
 }
