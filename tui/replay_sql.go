@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"slices"
 	"strings"
 
 	"charm.land/lipgloss/v2"
@@ -107,30 +108,49 @@ func pastNext(s string, from int, end string) int {
 
 // sqlLines wraps SQL to width cells and draws it. The text must be visible.
 func (m *player) sqlLines(text string, width int) []string {
+	return slices.Concat(m.style.sqlLines(text, width)...)
+}
+
+// sqlLines draws SQL, wrapped to width cells: for each line of the text, those
+// it takes. The text must be visible.
+func (s style) sqlLines(text string, width int) [][]string {
 	styles := [...]lipgloss.Style{
-		sqlPlain: lipgloss.NewStyle(), sqlKeyword: m.style.strong, sqlString: m.style.good, sqlNumber: m.style.key, sqlComment: m.style.dim,
+		sqlPlain: lipgloss.NewStyle(), sqlKeyword: s.strong, sqlString: s.good, sqlNumber: s.key, sqlComment: s.dim,
+	}
+	if text == "" {
+		return nil
 	}
 	classes := sqlClasses(text)
-	var out []string
+	var out [][]string
 	at := 0
-	for _, line := range textLines(text, width) {
-		for at < len(text) && text[at] == '\n' && !strings.HasPrefix(text[at:], line) {
-			at++
-		}
-		if !strings.HasPrefix(text[at:], line) { // wrapping changed it: what is said counts, not how it looks
-			return textLines(text, width)
-		}
-		var b strings.Builder
-		for from := 0; from < len(line); {
-			to := from + 1
-			for to < len(line) && classes[at+to] == classes[at+from] {
-				to++
+	for line := range strings.SplitSeq(text, "\n") {
+		pieces := textLines(line, width)
+		if strings.Join(pieces, "") == line { // else wrapping changed it: what is said counts, not how it looks
+			from := at
+			for i, piece := range pieces {
+				pieces[i] = drawSQL(piece, classes[from:], styles[:])
+				from += len(piece)
 			}
-			b.WriteString(styles[classes[at+from]].Render(line[from:to]))
-			from = to
 		}
-		out = append(out, b.String())
-		at += len(line)
+		if len(pieces) == 0 {
+			pieces = []string{""}
+		}
+		out = append(out, pieces)
+		at += len(line) + 1
 	}
 	return out
+}
+
+// drawSQL draws a piece of a line, whose classes begin with it.
+func drawSQL(piece string, classes []sqlClass, styles []lipgloss.Style) string {
+	var b strings.Builder
+	for from := 0; from < len(piece); {
+		to := from + 1
+		for to < len(piece) && classes[to] == classes[from] {
+			to++
+		}
+		b.WriteString(styles[classes[from]].Render(piece[from:to]))
+		from = to
+	}
+	return b.String()
 }

@@ -17,12 +17,25 @@ type ReviewOptions struct {
 	// Viewer is the reviewer: what they asked for themselves cannot be decided
 	// by them. The desk enforces it; the screen says so beforehand.
 	Viewer   session.Principal
-	ReadOnly bool   // look, never decide
-	Request  string // open this request at once; empty: the queue
-	In       io.Reader
-	Out      io.Writer
-	Environ  []string         // decides on colours; nil: the process's own
-	Now      func() time.Time // nil: time.Now
+	ReadOnly bool // look, never decide
+	Quiet    bool // no bell and no notification when something new waits
+	Mouse    bool // the mouse moves and scrolls; it decides nothing
+	// History reads what the session behind a request ran last, newest first.
+	// Nil: nothing is shown of it.
+	History func(ctx context.Context, requestID string) ([]PastStatement, error)
+	Request string // open this request at once; empty: the queue
+	In      io.Reader
+	Out     io.Writer
+	Environ []string         // decides on colours; nil: the process's own
+	Now     func() time.Time // nil: time.Now
+}
+
+// PastStatement is a statement that a session ran before.
+type PastStatement struct {
+	At        time.Time
+	Verdict   string // allow, hold or deny
+	Text      string // an agent's: sanitised before it is drawn
+	Emergency bool
 }
 
 // Review shows the queue of desk and lets the viewer decide, until they leave
@@ -36,7 +49,8 @@ func Review(ctx context.Context, desk session.Desk, office session.Office, opt R
 	m.readOnly, m.openFirst = opt.ReadOnly, opt.Request
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the watch and every command under way
-	m.io, m.canRevoke = deskCommands{ctx: ctx, desk: desk, office: office}, office != nil
+	m.bell, m.mouse = !opt.Quiet, opt.Mouse
+	m.io, m.canRevoke = deskCommands{ctx: ctx, desk: desk, office: office, past: opt.History}, office != nil
 	options := []tea.ProgramOption{tea.WithContext(ctx)}
 	if opt.In != nil {
 		options = append(options, tea.WithInput(opt.In))
@@ -81,6 +95,15 @@ type (
 		session string
 		err     error
 	}
+	commentedMsg struct {
+		id  string
+		err error
+	}
+	historyMsg struct {
+		id         string
+		statements []PastStatement
+		err        error
+	}
 	tickMsg struct{}
 )
 
@@ -90,6 +113,7 @@ type deskCommands struct {
 	ctx    context.Context //nolint:containedctx // commands run after Update returned
 	desk   session.Desk
 	office session.Office
+	past   func(context.Context, string) ([]PastStatement, error)
 }
 
 const callTimeout = 15 * time.Second
@@ -127,6 +151,46 @@ func (d deskCommands) revoke(id, reason string) tea.Cmd {
 		ctx, cancel := context.WithTimeout(d.ctx, callTimeout)
 		defer cancel()
 		return revokedMsg{id, d.office.Revoke(ctx, id, reason)}
+	}
+}
+
+func (d deskCommands) comment(id, text string) tea.Cmd {
+	return func() tea.Msg {
+		ctx, cancel := context.WithTimeout(d.ctx, callTimeout)
+		defer cancel()
+		_, err := d.desk.Comment(ctx, id, text)
+		return commentedMsg{id, err}
+	}
+}
+
+func (d deskCommands) history(id string) tea.Cmd {
+	if d.past == nil {
+		return nil
+	}
+	return func() tea.Msg {
+		ctx, cancel := context.WithTimeout(d.ctx, callTimeout)
+		defer cancel()
+		statements, err := d.past(ctx, id)
+		return historyMsg{id, statements, err}
+	}
+}
+
+// shelf reads what a tab other than the queue shows.
+func (d deskCommands) shelf(t tab) tea.Cmd {
+	if t == tabSessions && d.office == nil {
+		return nil
+	}
+	return func() tea.Msg {
+		ctx, cancel := context.WithTimeout(d.ctx, callTimeout)
+		defer cancel()
+		var s shelf
+		var err error
+		if t == tabSessions {
+			s.sessions, err = d.office.Sessions(ctx)
+		} else {
+			s.requests, err = d.desk.Pending(ctx, session.Filter{All: true, Mine: t == tabMine})
+		}
+		return shelfMsg{t, s, err}
 	}
 }
 

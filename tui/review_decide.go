@@ -25,40 +25,64 @@ type act uint8
 const (
 	actDeny act = iota
 	actApprove
-	actRevoke // end the session behind a held statement
+	actRevoke  // end the session behind a held statement, or an open session
+	actComment // say something and decide nothing
 )
 
-func (a act) key() string { return [...]string{"d", "a", "x"}[a] }
+func (a act) key() string { return [...]string{"d", "a", "x", "c"}[a] }
 func (a act) verb() string {
-	return [...]string{"Deny", "Approve", "End the session of"}[a]
+	return [...]string{"Deny", "Approve", "End the session of", "Comment on"}[a]
 }
 func (a act) question() string {
-	return [...]string{"Deny this?", "Approve this?", "End this session?"}[a]
+	return [...]string{"Deny this?", "Approve this?", "End this session?", "Say this?"}[a]
 }
 
 // question is a decision being made: first the reason, then a yes. Enter only
 // ever goes from the first to the second, or back out.
 type question struct {
-	act     act
-	id      string
-	digest  string // of what the reviewer saw
-	seen    string // its fingerprint
-	reuse   session.Reuse
-	reuses  []session.Reuse
-	reason  input
-	confirm bool
+	act       act
+	targets   []target // what it decides on; of more than one only by a bulk approval
+	bulk      bool
+	session   string // of actRevoke on the sessions tab
+	reuse     session.Reuse
+	reuses    []session.Reuse
+	keepMasks bool
+	canKeep   bool // there is a result that masks could be kept on
+	reason    input
+	confirm   bool
+}
+
+func (q *question) trimmed() string { return strings.TrimSpace(q.reason.value()) }
+
+// target is a request as the reviewer saw it.
+type target struct {
+	id     string
+	digest string // Case.Digest of a statement
+	seen   string // its fingerprint
+}
+
+func targetOf(req session.Request) target {
+	t := target{id: req.ID, seen: fingerprint(req)}
+	if req.Kind == session.RequestStatement {
+		t.digest = req.Case.Digest()
+	}
+	return t
 }
 
 // outgoing is a decision in its undo time.
 type outgoing struct {
 	id, seen string
 	choice   session.Choice
-	due      time.Time
+	due      time.Time // also what one yes decided: it is undone together
 	sent     bool
 }
 
 // ask opens the question, or says why this request cannot be decided here.
 func (m *review) ask(a act) {
+	if m.tab == tabSessions {
+		m.askSession(a)
+		return
+	}
 	req, ok := m.current()
 	if !ok {
 		return
@@ -76,25 +100,26 @@ func (m *review) ask(a act) {
 		m.say("The statement goes on below: read it to its end (space), then press a again.")
 		return
 	}
-	q := &question{act: a, id: req.ID, seen: fingerprint(req), reason: input{limit: maxReason}, reuses: []session.Reuse{session.ReuseOnce}}
-	if req.Kind == session.RequestStatement {
-		q.digest = req.Case.Digest()
-		if a == actApprove {
-			if req.Case.Shape != "" {
-				q.reuses = append(q.reuses, session.ReuseShape)
-			}
-			q.reuses = append(q.reuses, session.ReuseWindow)
+	q := &question{act: a, targets: []target{targetOf(req)}, reason: input{limit: maxReason}, reuses: []session.Reuse{session.ReuseOnce}}
+	if req.Kind == session.RequestStatement && a == actApprove {
+		if req.Case.Shape != "" {
+			q.reuses = append(q.reuses, session.ReuseShape)
 		}
+		q.reuses = append(q.reuses, session.ReuseWindow)
+		q.canKeep = len(req.Case.Classes) > 0
 	}
 	m.question = q
 }
 
 // cannot says why the viewer cannot do this to a request now; empty if they can.
 func (m *review) cannot(a act, req session.Request) string {
-	if a != actRevoke {
-		return m.cannotDecide(req)
-	}
 	switch {
+	case a == actComment && m.readOnly:
+		return "Read-only: nothing can be said here."
+	case a == actComment:
+		return ""
+	case a != actRevoke:
+		return m.cannotDecide(req)
 	case m.readOnly:
 		return "Read-only: nothing can be ended here."
 	case req.Case.SessionID == "":
@@ -109,6 +134,10 @@ func (m *review) cannotDecide(req session.Request) string {
 	switch {
 	case m.readOnly:
 		return "Read-only: nothing can be decided here."
+	case m.tab != tabQueue && req.State == session.StatePending:
+		return "Decide in the queue (1)."
+	case req.State != session.StatePending:
+		return "It no longer waits."
 	case req.Principal.ID() == m.viewer.ID():
 		return "You asked for this yourself: somebody else must decide."
 	case m.waiting(req.ID):
@@ -156,7 +185,12 @@ func (m *review) onQuestionKey(k tea.KeyPressMsg) tea.Cmd {
 		q.confirm = true
 		return nil
 	case "tab", "shift+tab":
-		q.reuse = q.reuses[(slices.Index(q.reuses, q.reuse)+1)%len(q.reuses)]
+		if len(q.reuses) > 0 {
+			q.reuse = q.reuses[(slices.Index(q.reuses, q.reuse)+1)%len(q.reuses)]
+		}
+		return nil
+	case "ctrl+t":
+		q.keepMasks = q.canKeep && !q.keepMasks
 		return nil
 	}
 	q.reason.edit(k)
@@ -168,26 +202,67 @@ func (m *review) onQuestionKey(k tea.KeyPressMsg) tea.Cmd {
 func (m *review) settle() tea.Cmd {
 	q := m.question
 	m.question = nil
+	switch {
+	case q.session != "":
+		return m.settleSession(q)
+	case q.bulk || q.act == actApprove || q.act == actDeny:
+		m.settleDecision(q)
+		return nil
+	}
 	req, ok := m.current()
-	if !ok || req.ID != q.id || fingerprint(req) != q.seen {
-		m.say("The request changed: nothing was decided.")
+	if !ok || targetOf(req) != q.targets[0] {
+		m.say("The request changed: nothing was done.")
 		return nil
 	}
 	if why := m.cannot(q.act, req); why != "" {
 		m.say("%s", why)
 		return nil
 	}
-	reason := strings.TrimSpace(q.reason.value())
-	choice := session.Choice{Outcome: session.OutcomeDeny, Reuse: q.reuse, Reason: reason, Digest: q.digest}
-	switch q.act {
-	case actRevoke:
-		m.say("Ending the session…")
-		return m.io.revoke(req.Case.SessionID, reason)
-	case actApprove:
-		choice.Outcome = session.OutcomeApprove
+	if q.act == actComment {
+		if q.trimmed() == "" {
+			m.say("Nothing was said.")
+			return nil
+		}
+		return m.io.comment(req.ID, q.trimmed())
 	}
-	m.outbox = append(m.outbox, outgoing{id: q.id, seen: q.seen, due: m.clock().Add(undoTime), choice: choice})
-	return nil
+	m.say("Ending the session…")
+	return m.io.revoke(req.Case.SessionID, q.trimmed())
+}
+
+// settleDecision puts what was decided into the outbox: all of it, or, if
+// anything is not what was seen, nothing.
+func (m *review) settleDecision(q *question) {
+	var out []outgoing
+	due := m.clock().Add(undoTime)
+	for _, t := range q.targets {
+		req, ok := m.waitingRequest(t.id)
+		if !ok || targetOf(req) != t {
+			m.say("Request %s changed: nothing was decided.", oneLine(t.id))
+			return
+		}
+		if why := m.cannotDecide(req); why != "" {
+			m.say("%s", why)
+			return
+		}
+		choice := session.Choice{Outcome: session.OutcomeDeny, Reuse: q.reuse, Reason: q.trimmed(), Digest: t.digest}
+		if q.act == actApprove {
+			choice.Outcome, choice.KeepMasks = session.OutcomeApprove, q.keepMasks
+		}
+		out = append(out, outgoing{id: t.id, seen: t.seen, due: due, choice: choice})
+	}
+	m.outbox = append(m.outbox, out...)
+	for _, o := range out {
+		delete(m.marked, o.id)
+	}
+}
+
+func (m *review) onCommented(msg commentedMsg) tea.Cmd {
+	if msg.err != nil {
+		m.say("Not said: %s", oneLine(msg.err.Error()))
+		return nil
+	}
+	m.say("Your comment on %s is kept.", oneLine(msg.id))
+	return tea.Batch(m.reload(), m.loadShelf())
 }
 
 func (m *review) onRevoked(msg revokedMsg) tea.Cmd {
@@ -196,19 +271,30 @@ func (m *review) onRevoked(msg revokedMsg) tea.Cmd {
 		return nil
 	}
 	m.say("Session %s is ended.", oneLine(msg.session))
-	return m.reload()
+	return tea.Batch(m.reload(), m.loadShelf())
 }
 
-// undo takes back the latest decision that is not sent.
+// undo takes back what the latest yes decided and is not sent.
 func (m *review) undo() {
+	var due time.Time
+	var undone []string
 	for i := len(m.outbox) - 1; i >= 0; i-- {
-		if !m.outbox[i].sent {
-			m.say("Undone: nothing was decided on %s.", oneLine(m.outbox[i].id))
-			m.outbox = slices.Delete(m.outbox, i, i+1)
-			return
+		o := m.outbox[i]
+		if o.sent || len(undone) > 0 && !o.due.Equal(due) {
+			continue
 		}
+		due = o.due
+		undone = append(undone, oneLine(o.id))
+		m.outbox = slices.Delete(m.outbox, i, i+1)
 	}
-	m.say("Nothing to undo.")
+	switch len(undone) {
+	case 0:
+		m.say("Nothing to undo.")
+	case 1:
+		m.say("Undone: nothing was decided on %s.", undone[0])
+	default:
+		m.say("Undone: nothing was decided on %d requests.", len(undone))
+	}
 }
 
 // sendDue sends what has waited long enough.
@@ -256,7 +342,7 @@ func (m *review) onDecided(msg decidedMsg) tea.Cmd {
 	default:
 		m.say("Approved %s.", id)
 	}
-	return m.reload()
+	return tea.Batch(m.reload(), m.io.shelf(tabDecided))
 }
 
 func reuseWords(r session.Reuse) string {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 
+	"github.com/jit-access/jit/replay"
 	"github.com/jit-access/jit/session"
 )
 
@@ -15,13 +16,7 @@ const (
 	indent      = 2
 )
 
-func (m *review) maxScroll() int {
-	req, ok := m.current()
-	if !ok {
-		return 0
-	}
-	return max(len(m.detailLines(req))-m.bodyHeight(), 0)
-}
+func (m *review) maxScroll() int { return max(len(m.openLines())-m.bodyHeight(), 0) }
 
 // unread reports whether part of the statement has not been on the screen
 // since the request was opened.
@@ -37,7 +32,11 @@ func (m *review) detailPaper(req session.Request) paper {
 	r := riskOf(req)
 	now := m.clock()
 	p.line(r.style(m.style).Render(r.glyph()+" "+r.word()+" risk") + "  " + m.style.strong.Render(oneLine(whoIs(req))))
-	p.line(m.style.dim.Render(fmt.Sprintf("%s · asked %s ago · %s left · %s", oneLine(req.ID), span(now.Sub(req.CreatedAt)), span(req.ExpiresAt.Sub(now)), needs(req))))
+	left := span(req.ExpiresAt.Sub(now)) + " left"
+	if req.State != session.StatePending {
+		left = req.State.String()
+	}
+	p.line(m.style.dim.Render(fmt.Sprintf("%s · asked %s ago · %s · %s", oneLine(req.ID), span(now.Sub(req.CreatedAt)), left, needs(req))))
 	if req.Emergency {
 		p.line(m.style.bad.Render("EMERGENCY: opened without a reviewer. Look at what it did."))
 	}
@@ -51,6 +50,10 @@ func (m *review) detailPaper(req session.Request) paper {
 		p.field("binds", req.Case.Binds)
 		p.statementEnd = len(p.lines)
 		p.gap()
+		if past, ok := m.lastAlike(req); ok {
+			p.compare(past, req, m.approvedWords(past))
+			p.gap()
+		}
 	}
 	p.heading("Why a person must decide")
 	p.field("rule", req.Rule)
@@ -58,49 +61,75 @@ func (m *review) detailPaper(req session.Request) paper {
 	p.field("they say", req.Reason)
 	p.field("ticket", req.Ticket)
 	p.gap()
-	if req.Kind == session.RequestStatement {
-		c := req.Case
-		p.heading("What it touches")
-		p.list("kind", c.Kinds)
-		p.list("reads", c.Reads)
-		p.list("writes", c.Writes)
-		p.list("classes", c.Classes)
-		p.list("functions", c.Functions)
-		p.listStyled("not understood", c.Unknown, m.style.bad.Render)
-		p.list("columns", c.Lineage)
-		p.field("estimate", c.Estimate)
-		p.gap()
-		p.heading("Where it runs")
-		p.field("session", c.SessionID)
-		p.field("role", c.Role)
-		p.field("warehouse", c.Warehouse)
-		p.field("database", joinNonEmpty(".", c.Database, c.Schema))
-	} else {
-		lasts := span(req.Scope.TTL) + ", from first use"
-		if req.Kind == session.RequestExtension {
-			p.heading("What it extends")
-			p.field("session", req.Case.SessionID)
-			lasts = span(req.Scope.TTL) + " more"
-		} else {
-			p.heading("What it opens")
-		}
-		p.field("connection", req.Scope.Connection)
-		p.field("role", req.Scope.Role)
-		p.field("warehouse", req.Scope.Warehouse)
-		p.field("database", joinNonEmpty(".", req.Scope.Database, req.Scope.Schema))
-		p.field("for", lasts)
+	p.asked(req)
+	if m.past.id == req.ID {
+		p.history(m.past)
 	}
-	p.gap()
 	p.heading("Who asks")
 	p.field("person", req.Principal.Display())
 	p.field("groups", strings.Join(req.Principal.Groups, ", "))
 	p.field("agent", agentOf(req.Agent))
 	p.field("on", joinNonEmpty(", jit ", req.Agent.Host, req.Agent.Version))
+	p.said(req, now)
+	return p
+}
+
+// asked writes what a request would let happen.
+func (p *paper) asked(req session.Request) {
+	switch req.Kind {
+	case session.RequestStatement:
+		p.touched(req.Case)
+	case session.RequestExtension:
+		p.heading("What it extends")
+		p.field("session", req.Case.SessionID)
+		p.scope(req.Scope)
+		p.field("for", span(req.Scope.TTL)+" more")
+	default:
+		p.heading("What it opens")
+		p.scope(req.Scope)
+		p.field("for", span(req.Scope.TTL)+", from first use")
+	}
+	p.gap()
+}
+
+// touched writes what a statement touches, and where it runs.
+func (p *paper) touched(c session.Case) {
+	p.heading("What it touches")
+	p.list("kind", c.Kinds)
+	p.list("reads", c.Reads)
+	p.list("writes", c.Writes)
+	p.list("classes", c.Classes)
+	p.list("functions", c.Functions)
+	p.listStyled("not understood", c.Unknown, p.style.bad.Render)
+	p.list("columns", c.Lineage)
+	p.field("estimate", c.Estimate)
+	p.gap()
+	p.heading("Where it runs")
+	p.field("session", c.SessionID)
+	p.field("role", c.Role)
+	p.field("warehouse", c.Warehouse)
+	p.field("database", joinNonEmpty(".", c.Database, c.Schema))
+}
+
+// scope writes where a session leads.
+func (p *paper) scope(s session.Scope) {
+	p.field("connection", s.Connection)
+	p.field("role", s.Role)
+	p.field("warehouse", s.Warehouse)
+	p.field("database", joinNonEmpty(".", s.Database, s.Schema))
+}
+
+// said writes what people decided and said so far.
+func (p *paper) said(req session.Request, now time.Time) {
 	if len(req.Decisions) > 0 {
 		p.gap()
 		p.heading("Decided so far")
 		for _, d := range req.Decisions {
-			p.field(d.Outcome.String(), fmt.Sprintf("%s, %s ago: %s", d.Reviewer.Display(), span(now.Sub(d.At)), d.Reason))
+			what := d.Outcome.String()
+			if d.KeepMasks {
+				what += ", masked"
+			}
+			p.field(what, fmt.Sprintf("%s, %s ago: %s", d.Reviewer.Display(), span(now.Sub(d.At)), d.Reason))
 		}
 	}
 	if len(req.Comments) > 0 {
@@ -110,7 +139,12 @@ func (m *review) detailPaper(req session.Request) paper {
 			p.field(span(now.Sub(cm.At))+" ago", cm.By.Display()+": "+cm.Text)
 		}
 	}
-	return p
+}
+
+// approvedWords says when and by whom a request was approved.
+func (m *review) approvedWords(req session.Request) string {
+	last := req.Decisions[len(req.Decisions)-1]
+	return fmt.Sprintf("%s, approved %s ago by %s", req.ID, span(m.clock().Sub(last.At)), last.Reviewer.Display())
 }
 
 // wrapped is a statement laid out for a width. A statement may be a megabyte,
@@ -204,15 +238,12 @@ func (p *paper) listStyled(label string, values []string, render func(...string)
 	}
 }
 
-// numbered writes text with line numbers, so that reviewers can talk about it.
+// numbered writes SQL with line numbers, so that reviewers can talk about it.
 func (p *paper) numbered(text string) {
 	const gutter = 4
-	for i, line := range strings.Split(strings.ReplaceAll(text, "\r\n", "\n"), "\n") {
+	visible := replay.Visible(strings.ReplaceAll(text, "\r\n", "\n"))
+	for i, wrapped := range p.style.sqlLines(visible, max(p.width-gutter-2, 10)) {
 		number := fmt.Sprintf("%*d", gutter, i+1)
-		wrapped := textLines(line, max(p.width-gutter-2, 10))
-		if len(wrapped) == 0 {
-			wrapped = []string{""}
-		}
 		for _, l := range wrapped {
 			p.line(p.style.dim.Render(number) + "  " + l)
 			number = strings.Repeat(" ", gutter)
@@ -222,9 +253,9 @@ func (p *paper) numbered(text string) {
 
 // questionLines asks for the reason, then for the yes. What is asked always
 // shows; what it is about gives way, however much of it there is.
-func (m *review) questionLines(req session.Request) []string {
+func (m *review) questionLines() []string {
 	asked := m.askedLines()
-	about := m.aboutLines(req, m.bodyHeight()-len(asked)-1)
+	about := m.aboutLines(m.bodyHeight() - len(asked) - 1)
 	if len(about)+1+len(asked) <= m.bodyHeight() {
 		about = append(about, "")
 	}
@@ -232,32 +263,47 @@ func (m *review) questionLines(req session.Request) []string {
 }
 
 // aboutLines says in at most n lines what a question is about.
-func (m *review) aboutLines(req session.Request, n int) []string {
-	q, r := m.question, riskOf(req)
+func (m *review) aboutLines(n int) []string {
+	q := m.question
 	p := paper{style: m.style, width: m.width}
+	if q.bulk {
+		return m.bulkLines(n)
+	}
+	if s, ok := m.currentSession(); ok {
+		p.line(m.style.bad.Render(q.act.verb()) + " " + oneLine(s.Principal.Display()))
+		p.short("session", s.ID)
+		p.short("agent", agentOf(s.Agent))
+		return p.lines[:min(len(p.lines), max(n, 0))]
+	}
+	req, ok := m.current()
+	if !ok {
+		return nil
+	}
+	r := riskOf(req)
 	verb := m.style.bad.Render(q.act.verb())
 	if q.act == actApprove {
 		verb = m.style.good.Render(q.act.verb())
 	}
 	p.line(verb + " " + oneLine(req.ID) + "  " + r.style(m.style).Render(r.glyph()+" "+r.word()+" risk") + "  " + m.style.dim.Render(span(req.ExpiresAt.Sub(m.clock()))+" left"))
 	p.short("who", whoOf(req))
-	switch req.Kind {
-	case session.RequestSession:
-		p.short("what", "session: "+scopeWords(req.Scope))
-	case session.RequestExtension:
-		p.short("what", "more time: "+scopeWords(req.Scope))
-	default:
+	if req.Kind == session.RequestStatement {
 		p.preview(m.statementLines(req.Case.Canonical), n-len(p.lines))
+	} else {
+		p.short("what", m.whatOf(req))
 	}
 	return p.lines[:min(len(p.lines), max(n, 0))]
 }
+
+// roomy is the height from which all choices are shown at once; below it tab
+// still goes through them.
+const roomy = 10
 
 func (m *review) askedLines() []string {
 	q := m.question
 	p := paper{style: m.style, width: m.width}
 	switch {
 	case q.act != actApprove:
-	case q.confirm || len(q.reuses) == 1:
+	case q.confirm || len(q.reuses) == 1 || m.bodyHeight() < roomy:
 		p.field("allow it", reuseWords(q.reuse))
 	default:
 		var choices []string
@@ -270,6 +316,13 @@ func (m *review) askedLines() []string {
 		}
 		p.list("allow it", choices)
 	}
+	if q.canKeep && (!q.confirm || q.keepMasks) {
+		masks := "as the policy says"
+		if q.keepMasks {
+			masks = "every class masked"
+		}
+		p.field("results", masks)
+	}
 	if !q.confirm {
 		p.line(strings.Repeat(" ", indent) + m.style.dim.Render(pad("reason", labelColumn)) + " " + q.reason.view(m.style, max(m.width-indent-labelColumn-1, 10)))
 		return p.lines
@@ -277,7 +330,10 @@ func (m *review) askedLines() []string {
 	p.short("reason", q.reason.value())
 	p.line("  " + m.style.strong.Render(q.act.question()) + "  y = yes, else " + m.style.strong.Render("No"))
 	after := fmt.Sprintf("After a yes you have %d s to take it back.", int(undoTime/time.Second))
-	if q.act == actRevoke {
+	switch q.act {
+	case actComment:
+		after = "It decides nothing; whoever asked, and other reviewers, can read it."
+	case actRevoke:
 		after = "Its statements stop at once; this cannot be taken back."
 	}
 	p.line("  " + m.style.dim.Render(after))

@@ -28,6 +28,9 @@ type commands interface {
 	next(events <-chan session.Event) tea.Cmd
 	decide(id string, c session.Choice) tea.Cmd
 	revoke(sessionID, reason string) tea.Cmd
+	comment(id, text string) tea.Cmd
+	shelf(t tab) tea.Cmd
+	history(id string) tea.Cmd
 }
 
 // review is the state of the review screen.
@@ -35,13 +38,25 @@ type review struct {
 	viewer    session.Principal
 	readOnly  bool
 	canRevoke bool
+	bell      bool
+	mouse     bool
 	io        commands
 	clock     func() time.Time
 	style     style
 
 	width, height int
 
-	// The queue. The cursor follows a request, not a position.
+	// What is in view. The cursor follows an id, not a position.
+	tab     tab
+	cursor  string
+	top     int // first row drawn
+	places  [tabCount]place
+	shelves [tabCount]shelf // of the tabs but the queue
+	filter  filter
+	typing  *input // the filter being typed
+	palette *palette
+
+	// The queue.
 	requests  []session.Request
 	loaded    bool
 	loading   bool // a load is under way
@@ -51,15 +66,16 @@ type review struct {
 	ended     bool  // access ended: nothing will change any more
 	events    <-chan session.Event
 	rewatchAt time.Time
-	cursor    string // request id
 	changedAt time.Time
-	top       int // first row drawn
 	openFirst string
+	read      map[string]string // fingerprint, by request, of what was read to its end
+	marked    map[string]string // and of what is to be approved together
 
-	detail  bool // the request under the cursor is open
+	detail  bool // the row under the cursor is open
 	scroll  int
 	wrapped wrapped
-	seen    int // lines of the open request that have been on the screen
+	past    past // what the session of the open request ran before
+	seen    int  // lines of the open request that have been on the screen
 	help    bool
 
 	question *question // being asked
@@ -71,13 +87,14 @@ type review struct {
 }
 
 func newReview(viewer session.Principal, clock func() time.Time) *review {
-	return &review{viewer: viewer, clock: clock, style: newStyle(), width: 80, height: 24}
+	return &review{viewer: viewer, clock: clock, style: newStyle(), width: 80, height: 24,
+		read: map[string]string{}, marked: map[string]string{}}
 }
 
 // Init implements tea.Model.
 func (m *review) Init() tea.Cmd {
 	m.loading = true
-	return tea.Batch(m.io.load, m.io.watch, tick())
+	return tea.Batch(m.io.load, m.io.watch, m.io.shelf(tabDecided), tick())
 }
 
 // Update implements tea.Model.
@@ -87,11 +104,15 @@ func (m *review) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		m.width, m.height = msg.Width, msg.Height
 		return m, nil
 	case tea.KeyPressMsg:
-		return m, m.onKey(msg)
+		cmd := m.onKey(msg)
+		m.noteRead()
+		return m, tea.Batch(cmd, m.wantHistory())
+	case tea.MouseMsg:
+		m.onMouse(msg)
+		m.noteRead()
+		return m, m.wantHistory()
 	case tea.PasteMsg:
-		if m.question != nil && !m.question.confirm {
-			m.question.reason.edit(msg)
-		}
+		m.onPaste(msg)
 		return m, nil
 	case loadedMsg:
 		return m, m.onLoaded(msg)
@@ -103,6 +124,13 @@ func (m *review) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		return m, m.onDecided(msg)
 	case revokedMsg:
 		return m, m.onRevoked(msg)
+	case commentedMsg:
+		return m, m.onCommented(msg)
+	case shelfMsg:
+		return m, m.onShelf(msg)
+	case historyMsg:
+		m.onHistory(msg)
+		return m, nil
 	case tickMsg:
 		return m, tea.Batch(m.onTick(), tick())
 	}
@@ -128,15 +156,20 @@ func (m *review) onLoaded(msg loadedMsg) tea.Cmd {
 	now := m.clock()
 	m.loadedAt = now
 	m.lost = msg.err
+	var ring tea.Cmd
 	if msg.err == nil {
+		before, again := m.requests, m.loaded
 		m.replace(msg.requests)
+		if again {
+			ring = m.alert(before, m.requests)
+		}
 	} else if isEnd(msg.err) {
 		m.ended = true
 	}
 	if m.stale {
-		return m.reload()
+		return tea.Batch(ring, m.reload())
 	}
-	return nil
+	return ring
 }
 
 // isEnd reports errors that trying again does not cure.
@@ -151,6 +184,11 @@ func (m *review) replace(requests []session.Request) {
 	slices.SortStableFunc(requests, func(a, b session.Request) int {
 		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
 	})
+	if m.loaded && m.tab != tabQueue {
+		m.requests = requests
+		m.recheckOutbox()
+		return
+	}
 	before, had := m.current()
 	at := m.index()
 	m.requests = requests
@@ -165,8 +203,8 @@ func (m *review) replace(requests []session.Request) {
 			}
 		}
 	}
-	if m.index() < 0 && len(requests) > 0 {
-		m.cursor = requests[min(max(at, 0), len(requests)-1)].ID // the next one takes its place
+	if shown := m.visible(); m.index() < 0 && len(shown) > 0 {
+		m.cursor = shown[min(max(at, 0), len(shown)-1)].ID // the next one takes its place
 	}
 	after, has := m.current()
 	if !has || had && before.ID != after.ID {
@@ -174,7 +212,7 @@ func (m *review) replace(requests []session.Request) {
 			m.say("Request %s no longer waits.", oneLine(before.ID))
 		}
 		if had {
-			m.detail, m.scroll, m.seen, m.question = false, 0, 0, nil
+			m.close()
 		}
 	}
 	if had && has && fingerprint(before) != fingerprint(after) {
@@ -185,11 +223,23 @@ func (m *review) replace(requests []session.Request) {
 		}
 	}
 	m.recheckOutbox()
+	m.forget()
+}
+
+// forget drops what is remembered of requests that no longer wait.
+func (m *review) forget() {
+	for _, remembered := range []map[string]string{m.read, m.marked} {
+		for id := range remembered {
+			if _, ok := m.waitingRequest(id); !ok {
+				delete(remembered, id)
+			}
+		}
+	}
 }
 
 // fingerprint is what a reviewer judges: if it moves, they must look again.
 func fingerprint(r session.Request) string {
-	return fmt.Sprintf("%s %d %s %d %d %q", r.ID, r.State, r.Case.Digest(), len(r.Decisions), r.Approvals, []string{r.Reason, r.Rule,
+	return fmt.Sprintf("%s %d %s %d %d %t %q", r.ID, r.State, r.Case.Digest(), len(r.Decisions), r.Approvals, r.Emergency, []string{r.Reason, r.Ticket, r.Rule,
 		r.Scope.Connection, r.Scope.Role, r.Scope.Warehouse, r.Scope.Database, r.Scope.Schema, r.Scope.TTL.String()})
 }
 
@@ -209,7 +259,11 @@ func (m *review) onEvent(msg eventMsg) tea.Cmd {
 		m.rewatchAt = m.clock().Add(rewatch)
 		return m.reload()
 	}
-	return tea.Batch(m.reload(), m.io.next(m.events))
+	cmds := []tea.Cmd{m.reload(), m.loadShelf(), m.io.next(m.events)}
+	if k := msg.event.Kind; m.tab != tabDecided && (k == session.EventRequestDecided || k == session.EventRequestEnded) {
+		cmds = append(cmds, m.io.shelf(tabDecided)) // what comes next is compared with it
+	}
+	return tea.Batch(cmds...)
 }
 
 func (m *review) onTick() tea.Cmd {
@@ -219,7 +273,7 @@ func (m *review) onTick() tea.Cmd {
 	}
 	cmds := m.sendDue(now)
 	if !m.ended && !m.loading && now.Sub(m.loadedAt) >= reloadTime {
-		cmds = append(cmds, m.reload())
+		cmds = append(cmds, m.reload(), m.loadShelf())
 	}
 	if !m.ended && !m.rewatchAt.IsZero() && !now.Before(m.rewatchAt) {
 		m.rewatchAt = time.Time{}
@@ -228,12 +282,23 @@ func (m *review) onTick() tea.Cmd {
 	return tea.Batch(cmds...)
 }
 
-func (m *review) index() int {
-	return slices.IndexFunc(m.requests, func(r session.Request) bool { return r.ID == m.cursor })
+func (m *review) index() int { return slices.Index(m.ids(), m.cursor) }
+
+// current is the request under the cursor; there is none among sessions.
+func (m *review) current() (session.Request, bool) {
+	if m.tab == tabSessions {
+		return session.Request{}, false
+	}
+	list := m.visible()
+	if i := slices.IndexFunc(list, func(r session.Request) bool { return r.ID == m.cursor }); i >= 0 {
+		return list[i], true
+	}
+	return session.Request{}, false
 }
 
-func (m *review) current() (session.Request, bool) {
-	if i := m.index(); i >= 0 {
+// waitingRequest is a request of the queue, whatever is in view.
+func (m *review) waitingRequest(id string) (session.Request, bool) {
+	if i := slices.IndexFunc(m.requests, func(r session.Request) bool { return r.ID == id }); i >= 0 {
 		return m.requests[i], true
 	}
 	return session.Request{}, false
@@ -249,14 +314,36 @@ func (m *review) onKey(k tea.KeyPressMsg) tea.Cmd {
 	case m.help:
 		m.help = false
 		return nil
+	case m.typing != nil:
+		m.onFilterKey(k)
+		return nil
+	case m.palette != nil:
+		return m.onPaletteKey(k)
 	}
-	switch k.String() {
+	return m.press(k.String())
+}
+
+// press does what a key means outside of questions and lines being typed.
+func (m *review) press(key string) tea.Cmd {
+	switch key {
 	case "?":
 		m.help = true
+	case ":", "ctrl+p":
+		m.palette = &palette{typed: input{limit: maxFilter}}
+	case "/":
+		m.startFilter()
+	case "1", "2", "3", "4":
+		return m.switchTo(tab(key[0] - '1'))
+	case "m":
+		m.toggleMark()
+	case "A", "shift+a":
+		m.askMarked()
+	case "c":
+		m.ask(actComment)
 	case "u":
 		m.undo()
 	case "r":
-		return m.reload()
+		return tea.Batch(m.reload(), m.loadShelf())
 	case "a":
 		m.ask(actApprove)
 	case "d":
@@ -264,28 +351,83 @@ func (m *review) onKey(k tea.KeyPressMsg) tea.Cmd {
 	case "x":
 		m.ask(actRevoke)
 	case "q", "esc":
-		if m.detail {
-			m.detail, m.scroll = false, 0
-			return nil
-		}
-		if k.String() == "esc" {
-			return nil
-		}
-		if len(m.outbox) > 0 {
-			m.say("Not sent yet: wait, press u to undo, or ctrl+c to leave without sending.")
-			return nil
-		}
-		return tea.Quit
+		return m.back(key)
 	case "enter", "right", "l":
-		if _, ok := m.current(); ok && !m.detail {
+		if m.index() >= 0 && !m.detail {
 			m.detail, m.scroll, m.seen = true, 0, 0
 		}
 	case "left", "h":
 		m.detail, m.scroll = false, 0
+	case "tab", "shift+tab":
+		if !m.detail {
+			step := tab(1)
+			if key == "shift+tab" {
+				step = tabCount - 1
+			}
+			return m.switchTo((m.tab + step) % tabCount)
+		}
+		m.move(key)
 	default:
-		m.move(k.String())
+		m.move(key)
 	}
 	return nil
+}
+
+// back goes from a row to the list, from a filtered list to the whole one, and
+// with q out of the screen.
+func (m *review) back(key string) tea.Cmd {
+	switch {
+	case m.detail:
+		m.detail, m.scroll = false, 0
+	case !m.filter.empty() && key == "esc":
+		m.setFilter(filter{})
+	case key == "esc":
+	case len(m.outbox) > 0:
+		m.say("Not sent yet: wait, press u to undo, or ctrl+c to leave without sending.")
+	default:
+		return tea.Quit
+	}
+	return nil
+}
+
+// onPaste gives what is pasted to the line being typed.
+func (m *review) onPaste(msg tea.PasteMsg) {
+	switch {
+	case m.question != nil && !m.question.confirm:
+		m.question.reason.edit(msg)
+	case m.question != nil:
+	case m.typing != nil:
+		m.typing.edit(msg)
+	case m.palette != nil:
+		m.palette.typed.edit(msg)
+	}
+}
+
+// onMouse moves the cursor and scrolls; a click opens nothing that was not
+// under the cursor before, and decides nothing.
+func (m *review) onMouse(msg tea.MouseMsg) {
+	if m.question != nil || m.help || m.typing != nil || m.palette != nil {
+		return
+	}
+	switch msg := msg.(type) {
+	case tea.MouseWheelMsg:
+		key := "down"
+		if msg.Button == tea.MouseWheelUp {
+			key = "up"
+		}
+		m.move(key)
+	case tea.MouseClickMsg:
+		row := m.top + msg.Y - listHeadLines
+		ids := m.ids()
+		if m.detail || msg.Button != tea.MouseLeft || row < m.top || row >= len(ids) {
+			return
+		}
+		if ids[row] == m.cursor {
+			m.detail, m.scroll, m.seen = true, 0, 0
+			return
+		}
+		m.cursor, m.changedAt = ids[row], time.Time{}
+	}
 }
 
 // move scrolls the open request, or moves the cursor.
@@ -329,10 +471,11 @@ func (m *review) open(step int) {
 }
 
 func (m *review) moveCursor(step int) bool {
-	if len(m.requests) == 0 {
+	ids := m.ids()
+	if len(ids) == 0 {
 		return false
 	}
-	to := m.requests[min(max(m.index()+step, 0), len(m.requests)-1)].ID
+	to := ids[min(max(m.index()+step, 0), len(ids)-1)]
 	moved := to != m.cursor
 	m.cursor = to
 	if moved {

@@ -22,6 +22,9 @@ import (
 type fakeDesk struct {
 	decided []decision
 	revoked []string
+	said    []string
+	shelves []tab
+	asked   []string // histories
 	loads   int
 	watches int
 }
@@ -43,6 +46,18 @@ func (f *fakeDesk) decide(id string, c session.Choice) tea.Cmd {
 
 func (f *fakeDesk) revoke(id, reason string) tea.Cmd {
 	return func() tea.Msg { f.revoked = append(f.revoked, id+" "+reason); return nil }
+}
+
+func (f *fakeDesk) comment(id, text string) tea.Cmd {
+	return func() tea.Msg { f.said = append(f.said, id+" "+text); return nil }
+}
+
+func (f *fakeDesk) shelf(t tab) tea.Cmd {
+	return func() tea.Msg { f.shelves = append(f.shelves, t); return nil }
+}
+
+func (f *fakeDesk) history(id string) tea.Cmd {
+	return func() tea.Msg { f.asked = append(f.asked, id); return nil }
 }
 
 // reviewScreen is a review screen on a clock of the test's own.
@@ -184,10 +199,26 @@ func TestReviewGolden(t *testing.T) {
 			"confirm":   {"down", "down", "enter", "a", "o", "k", "enter"},
 			"undo":      {"down", "down", "enter", "d", "n", "o", "enter", "y"},
 			"help":      {"?"},
+			"palette":   {":", "a", "p", "p"},
+			"filter":    {"/", "k", "i", "n", "d", ":", "d", "r", "o", "p", "enter"},
+			"typing":    {"/", "w", "h", "o", ":", "a"},
+			"mine":      {"2"},
+			"sessions":  {"3"},
+			"end":       {"3", "enter", "x", "w", "h", "y", "enter"},
+			"decided":   {"4"},
+			"compared":  {"down", "down", "enter"},
+			"bulk":      {"enter", "m", "n", "n", "m", "esc", "A"},
 		} {
 			t.Run(fmt.Sprintf("%s/%dx%d", name, size.w, size.h), func(t *testing.T) {
 				s := newReviewScreen(t, size.w, size.h, reviewRequests()...)
+				switch name {
+				case "mine", "sessions", "end", "decided", "compared":
+					s.fillShelves()
+				}
 				s.keys(keys...)
+				if name == "compared" {
+					s.send(historyMsg{id: "req-3", statements: pastStatements()})
+				}
 				reviewGolden(t, fmt.Sprintf("review_%s_%dx%d", name, size.w, size.h), s.text(), size.w, size.h)
 			})
 		}

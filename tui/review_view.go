@@ -6,6 +6,7 @@ import (
 	"time"
 
 	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/x/ansi"
 
 	"github.com/jit-access/jit/session"
 )
@@ -20,6 +21,9 @@ const frameLines = 4
 func (m *review) View() tea.View {
 	v := tea.NewView(m.render())
 	v.AltScreen = true
+	if m.mouse {
+		v.MouseMode = tea.MouseModeCellMotion
+	}
 	v.WindowTitle = "jit review"
 	if n := len(m.requests); n > 0 {
 		v.WindowTitle = fmt.Sprintf("jit review (%d)", n)
@@ -35,13 +39,15 @@ func (m *review) render() string {
 		return fmt.Sprintf("The terminal is too small: %d×%d is needed.", minWidth, minHeight)
 	}
 	var body []string
-	switch req, ok := m.current(); {
+	switch {
 	case m.help:
 		body = m.helpLines()
-	case m.question != nil && ok:
-		body = m.questionLines(req)
-	case m.detail && ok:
-		lines := m.detailLines(req)
+	case m.palette != nil:
+		body = m.paletteLines()
+	case m.question != nil:
+		body = m.questionLines()
+	case m.detail && m.index() >= 0:
+		lines := m.openLines()
 		body = lines[min(m.scroll, len(lines)):]
 	default:
 		body = m.listLines()
@@ -62,13 +68,26 @@ func fill(lines []string, n int) []string {
 	return append(append([]string{}, lines...), make([]string, n-len(lines))...)
 }
 
-// ruleLine says when the body goes on below the screen.
-func (m *review) ruleLine(more bool) string {
-	const marker = " more below "
-	if !more {
-		return m.style.dim.Render(strings.Repeat("─", m.width))
+// openLines are all lines of the row that is open.
+func (m *review) openLines() []string {
+	if s, ok := m.currentSession(); ok {
+		return m.sessionLines(s)
 	}
-	return m.style.dim.Render(strings.Repeat("─", m.width-len(marker)-2)) + m.style.warn.Render(marker) + m.style.dim.Render("──")
+	if req, ok := m.current(); ok {
+		return m.detailLines(req)
+	}
+	return nil
+}
+
+// ruleLine names the tabs, and says when the body goes on below the screen.
+func (m *review) ruleLine(more bool) string {
+	right := ""
+	if more {
+		right = m.style.warn.Render(" more below ")
+	}
+	left := fit(m.tabsLine(), m.width-ansi.StringWidth(right))
+	gap := max(m.width-ansi.StringWidth(left)-ansi.StringWidth(right), 0)
+	return left + m.style.dim.Render(strings.Repeat("─", gap)) + right
 }
 
 func (m *review) titleLine() string {
@@ -110,6 +129,8 @@ func (m *review) noticeLine() string {
 		return m.style.warn.Render(m.notice())
 	case m.flash != "":
 		return m.style.warn.Render(m.flash)
+	case !m.filter.empty():
+		return m.style.warn.Render("Only: " + oneLine(m.filter.text) + "  (esc: everything)")
 	case m.lost != nil:
 		return m.style.warn.Render(oneLine("No fresh answer: " + m.lost.Error()))
 	}
@@ -117,17 +138,27 @@ func (m *review) noticeLine() string {
 }
 
 func (m *review) keysLine() string {
-	keys := []string{"↑↓", "move", "enter", "read", "?", "help", "q", "leave"}
+	if m.typing != nil {
+		const hint = "  who: table: kind: risk:"
+		return m.style.key.Render("/") + m.typing.view(m.style, max(m.width-len(hint)-2, 10)) + m.style.dim.Render(hint)
+	}
+	keys := []string{"↑↓", "move", "enter", "read", "tab", "lists", "/", "filter", ":", "actions", "?", "help", "q", "leave"}
 	switch {
+	case m.palette != nil:
+		keys = []string{"↑↓", "move", "enter", "press its key", "esc", "back"}
 	case m.help:
 		keys = []string{"any key", "back"}
 	case m.question != nil && m.question.confirm:
 		keys = []string{"y", "yes", "enter", "no", "b", "back"}
+	case m.question != nil && m.question.canKeep:
+		keys = []string{"tab", "scope", "ctrl+t", "masks", "enter", "go on", "esc", "cancel"}
 	case m.question != nil && len(m.question.reuses) > 1:
 		keys = []string{"tab", "scope", "enter", "go on", "esc", "cancel"}
 	case m.question != nil:
 		keys = []string{"enter", "go on", "esc", "cancel"}
-	case m.detail && m.readOnly:
+	case m.detail && m.tab == tabSessions:
+		keys = []string{"x", "end it", "↑↓", "scroll", "esc", "back", "?", "help"}
+	case m.detail && (m.readOnly || m.tab != tabQueue):
 		keys = []string{"↑↓", "scroll", "n/p", "next/previous", "esc", "back", "?", "help"}
 	case m.detail:
 		keys = []string{"a", "approve", "d", "deny", "↑↓", "scroll", "n/p", "next/previous", "esc", "back", "?", "more"}
@@ -141,6 +172,9 @@ func (m *review) keysLine() string {
 	}
 	return b.String()
 }
+
+// listHeadLines are the lines above the first row: title, tabs, column heads.
+const listHeadLines = 3
 
 // The list's columns, in cells; the last takes the rest.
 const (
@@ -158,30 +192,75 @@ func (m *review) listLines() []string {
 		}
 		return nil
 	}
-	if len(m.requests) == 0 {
-		return []string{"", "  Nothing waits. New requests appear here by themselves."}
+	n := len(m.ids())
+	if n == 0 {
+		return []string{"", "  " + m.emptyWords()}
 	}
-	who := whoColumn(m.width)
-	head := pad("", markColumn) + pad("RISK", riskColumn) + pad("AGE", timeColumn) + pad("LEFT", timeColumn) + pad("WHO → AGENT", who) + " WHAT"
+	first, fourth := "RISK", "LEFT"
+	if m.tab == tabSessions {
+		first = "STATE"
+	} else if m.tab != tabQueue {
+		fourth = "STATE"
+	}
+	head := pad("", markColumn) + pad(first, riskColumn) + pad("AGE", timeColumn) + pad(fourth, m.fourthColumn()) + pad("WHO → AGENT", whoColumn(m.width)) + " WHAT"
 	lines := []string{m.style.heading.Render(head)}
 	rows := m.bodyHeight() - 1
 	at := max(m.index(), 0)
 	m.top = min(max(m.top, at-rows+1), at)
-	for i := m.top; i < len(m.requests) && len(lines) <= rows; i++ {
-		lines = append(lines, m.row(m.requests[i], i == at))
+	requests, sessions := m.visible(), m.visibleSessions()
+	for i := m.top; i < n && len(lines) <= rows; i++ {
+		if m.tab == tabSessions {
+			lines = append(lines, m.sessionRow(sessions[i], i == at))
+		} else {
+			lines = append(lines, m.row(requests[i], i == at))
+		}
 	}
 	return lines
 }
 
+// emptyWords says why there is nothing to see.
+func (m *review) emptyWords() string {
+	switch {
+	case !m.filter.empty():
+		return "Nothing here matches the filter; esc shows everything."
+	case m.tab != tabQueue && !m.shelves[m.tab].loaded:
+		return "loading…"
+	}
+	return [...]string{
+		tabQueue:    "Nothing waits. New requests appear here by themselves.",
+		tabMine:     "You have asked for nothing.",
+		tabSessions: "No session is open.",
+		tabDecided:  "Nothing was decided yet.",
+	}[m.tab]
+}
+
+// stateColumn holds the longest state.
+const stateColumn = 11
+
+func (m *review) fourthColumn() int {
+	if m.tab == tabMine || m.tab == tabDecided {
+		return stateColumn
+	}
+	return timeColumn
+}
+
 func (m *review) row(req session.Request, selected bool) string {
-	mark := "  "
+	mark := " "
 	if selected {
-		mark = "> "
+		mark = ">"
+	}
+	if m.isMarked(req) {
+		mark += "*"
+	} else {
+		mark += " "
 	}
 	now := m.clock()
 	r := riskOf(req)
 	left := pad(span(req.ExpiresAt.Sub(now)), timeColumn)
-	if !selected && req.ExpiresAt.Sub(now) < time.Minute {
+	switch {
+	case m.tab != tabQueue:
+		left = pad(req.State.String(), stateColumn)
+	case !selected && req.ExpiresAt.Sub(now) < time.Minute:
 		left = m.style.bad.Render(left)
 	}
 	who := whoOf
@@ -219,6 +298,8 @@ func agentOf(a session.Agent) string {
 func (m *review) whatOf(req session.Request) string {
 	var note string
 	switch {
+	case req.Emergency:
+		note = "EMERGENCY "
 	case req.Principal.ID() == m.viewer.ID():
 		note = "(yours) "
 	case m.waiting(req.ID):
@@ -230,7 +311,7 @@ func (m *review) whatOf(req session.Request) string {
 	case session.RequestSession:
 		return note + "session: " + scopeWords(req.Scope)
 	case session.RequestExtension:
-		return note + "more time: " + scopeWords(req.Scope)
+		return note + span(req.Scope.TTL) + " more for session " + oneLine(req.Case.SessionID)
 	}
 	return note + oneLine(req.Case.Canonical)
 }
@@ -279,21 +360,23 @@ func span(d time.Duration) string {
 func (m *review) helpLines() []string {
 	return []string{
 		"",
-		m.style.strong.Render("  In the queue"),
-		"    ↑ ↓ k j      move                     enter   read the request",
-		"    r            load again               q       leave",
+		m.style.strong.Render("  In a list"),
+		"    ↑ ↓ k j      move                     enter   read it",
+		"    tab 1 2 3 4  queue, mine, sessions, decided",
+		"    /            filter: words, who:alice table:orders kind:drop risk:high",
+		"    m            mark what you have read  A       approve what is marked",
+		"    : r q        actions by name, load again, leave",
 		"",
 		m.style.strong.Render("  In a request"),
 		"    ↑ ↓ space    scroll                   n p     next, previous",
-		"    a            approve: reason, scope, then y",
-		"    d            deny: reason, then y",
-		"    u            undo, within 5 s         esc     back to the queue",
-		"    x            end the session that runs the statement",
+		"    a d          approve, deny: scope, reason, then y",
+		"    u            undo, within 5 s         c       comment",
+		"    x            end the session          esc     back to the list",
 		"",
 		m.style.strong.Render("  Good to know"),
 		"    Enter never decides. A decision is sent 5 s after the yes; u takes it back.",
-		"    A request that changes under the cursor cannot be decided for a second.",
-		"    What you asked for yourself, somebody else must decide.",
+		"    What changes under the cursor, or was not read to its end, cannot be",
+		"    approved. What you asked for yourself, somebody else must decide.",
 		"    Characters that could act on the terminal are shown as their escapes.",
 	}
 }
