@@ -65,6 +65,13 @@ func TestAuditSearch(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &found); err != nil || len(found.Statements) != 2 || found.Next != "" {
 		t.Errorf("as JSON: %v %s", err, out)
 	}
+	out, _ = alice.run(ExitOK, "audit", "search", "--since", "1h", "--all", "--ocsf")
+	for i, line := range strings.Split(strings.TrimSuffix(out, "\n"), "\n") {
+		var e map[string]any
+		if err := json.Unmarshal([]byte(line), &e); err != nil || e["class_uid"] != 6005.0 || e["type_uid"] != 600504.0 || e["metadata"].(map[string]any)["correlation_uid"] != opened.Session.ID || i > 1 {
+			t.Errorf("as OCSF: %v %s", err, line)
+		}
+	}
 	out, _ = alice.run(ExitOK, "audit", "search", "--text", "hyperlink", "--csv")
 	rows, err := csv.NewReader(strings.NewReader(out)).ReadAll()
 	if err != nil || len(rows) != 2 || rows[1][14] != "'=HYPERLINK(1)" {
