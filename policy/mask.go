@@ -75,11 +75,13 @@ func (cm ColumnMask) Hides() bool { return cm != ColumnMask{} }
 // Columns that do not hold text become NULL under every mask.
 func (cm ColumnMask) Nulls() bool { return cm.Mask == MaskNull }
 
-// memoEntries and memoValue bound the memory a Masker uses, about 1.5 MB: how
-// many values are remembered, and how long one may be.
+// memoSets, memoWays and memoValue bound the memory a Masker uses, about 3 MB:
+// how many values are remembered, and how long one may be. The hash of a value
+// names a set; the latest of each set stay.
 const (
-	memoEntries = 1 << 14
-	memoValue   = 48
+	memoSets  = 1 << 13
+	memoWays  = 4
+	memoValue = 48
 )
 
 // hashText is how many characters stand for a value: 80 bits in base32.
@@ -92,8 +94,9 @@ type Masker struct {
 
 	mu   sync.Mutex // guards what follows
 	mac  hash.Hash
+	text []byte // what is hashed
 	sum  [sha256.Size]byte
-	memo []memoized // by the hash of class and value; the last one there stays
+	memo [][memoWays]memoized
 }
 
 // memoized is a value that was hashed, and what stands for it. The zero value is
@@ -188,25 +191,27 @@ func (m *Masker) appendHash(dst []byte, class string, value []byte) []byte {
 func (m *Masker) hash(class string, value []byte) [hashText]byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var e *memoized
+	var set *[memoWays]memoized
 	if len(value) <= memoValue {
 		if m.memo == nil {
-			m.memo = make([]memoized, memoEntries)
+			m.memo = make([][memoWays]memoized, memoSets)
 		}
-		at := maphash.String(m.seed, class) ^ maphash.Bytes(m.seed, value)
-		if e = &m.memo[at%memoEntries]; e.is(class, value) {
-			return e.text
+		set = &m.memo[(maphash.String(m.seed, class)^maphash.Bytes(m.seed, value))%memoSets]
+		for i := range set {
+			if set[i].is(class, value) {
+				return set[i].text
+			}
 		}
 	}
+	m.text = append(append(append(m.text[:0], class...), 0), value...)
 	m.mac.Reset()
-	m.mac.Write([]byte(class)) // hash.Hash never returns an error
-	m.mac.Write([]byte{0})
-	m.mac.Write(value)
+	m.mac.Write(m.text) // hash.Hash never returns an error
 	var text [hashText]byte
 	hashEncoding.Encode(text[:], m.mac.Sum(m.sum[:0])[:10])
-	if e != nil {
-		*e = memoized{class: class, n: uint8(len(value)), text: text}
-		copy(e.value[:], value)
+	if set != nil {
+		copy(set[1:], set[:])
+		set[0] = memoized{class: class, n: uint8(len(value)), text: text}
+		copy(set[0].value[:], value)
 	}
 	return text
 }
