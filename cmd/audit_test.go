@@ -68,12 +68,12 @@ func TestEvidenceVerifiesElsewhere(t *testing.T) {
 			t.Errorf("%s is not what was recorded: %v", name, err)
 		}
 	}
-	pythonVerifies(t, folder)
+	pythonVerifies(t, folder, "SELECT 'hold")
 }
 
 // pythonVerifies runs the command that the README gives, before and after a
-// byte of the log was changed.
-func pythonVerifies(t *testing.T, folder string) {
+// byte of the log, in a text that it holds, was changed.
+func pythonVerifies(t *testing.T, folder, text string, wants ...string) {
 	t.Helper()
 	if _, err := exec.LookPath("python3"); err != nil {
 		if os.Getenv("JIT_TEST_PARTS") == "required" {
@@ -91,13 +91,16 @@ func pythonVerifies(t *testing.T, folder string) {
 	if err != nil {
 		t.Fatalf("verify.py: %v: %s", err, out)
 	}
-	contains(t, out, `"events": 5`, `"cosigned": 5`, `"sealed": true`)
+	contains(t, out, append(wants, `"events": 5`, `"cosigned": 5`, `"sealed": true`)...)
 	log := filepath.Join(folder, replay.EvidenceRecording, recording.FileEvents)
 	data, err := os.ReadFile(log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(log, bytes.Replace(data, []byte("SELECT 'hold"), []byte("SELECT 'hole"), 1), 0o600); err != nil {
+	if !bytes.Contains(data, []byte(text)) {
+		t.Fatalf("the log does not hold %s", text)
+	}
+	if err := os.WriteFile(log, bytes.Replace(data, []byte(text), []byte(text[:len(text)-1]+"_"), 1), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := python(); err == nil {

@@ -70,6 +70,12 @@ func (a *App) fetchInto(ctx context.Context, src recordingSource, id, to string)
 			return &Failure{What: "getting " + name + " of session " + id, Err: err}
 		}
 	}
+	for _, name := range []string{recording.FileTerminal, recording.FileRows} {
+		// Most recordings have neither; one that the log tells of is missed below.
+		if err := fetchFile(ctx, src, id, name, filepath.Join(tmp, name)); err != nil && !errors.Is(err, session.ErrNotFound) {
+			return &Failure{What: "getting " + name + " of session " + id, Err: err}
+		}
+	}
 	keys, err := a.witnessKeys()
 	if err != nil {
 		return err

@@ -38,7 +38,7 @@ func TestRecordingRedact(t *testing.T) {
 	if code != ExitOK || !held() {
 		t.Fatalf("the dry run: exit %d, still there %v", code, held())
 	}
-	_, errs, code = r.run("recording", "redact", "ses_1", "--statement", "1", "--containing", "select 'HOLD", "--why", "a name\x1b[2J", "--by", "dora")
+	_, errs, code = r.run("recording", "redact", "ses_1", "--statement", "3", "--containing", "select 'HOLD", "--why", "a name\x1b[2J", "--by", "dora")
 	if code != ExitOK || held() {
 		t.Fatalf("exit %d, still there %v: %s", code, held(), errs)
 	}
@@ -63,6 +63,12 @@ func TestRecordingRedact(t *testing.T) {
 	if code != ExitOK || strings.Contains(out, "SELECT 'hold") {
 		t.Errorf("the report: exit %d", code)
 	}
+
+	bundle := filepath.Join(t.TempDir(), "evidence.tar.gz")
+	if _, errs, code := r.run("audit", "export", "--session", "ses_1", "--evidence", "-o", bundle); code != ExitOK {
+		t.Fatalf("exit %d: %s", code, errs)
+	}
+	pythonVerifies(t, unpack(t, bundle), "SELECT 'allow", `"redacted": 2`, `"left": 0`)
 
 	_, errs, code = r.run("recording", "redact", "ses_1", "--containing", "select 'HOLD", "--why", "again")
 	contains(t, errs, "there is nothing to redact")

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -92,14 +93,19 @@ func keyLines(cosigned []recording.Cosignature) string {
 	return b.String()
 }
 
+// recordingNames are the files of a recording, in the order in which each covers
+// at most what the next ones hold.
+var recordingNames = []string{recording.FileRedactions, recording.FileCosig, recording.FileCheckpoint, recording.FileSession,
+	recording.FileEvents, recording.FileTerminal, recording.FileRows}
+
 // recordingFiles opens the files of a recording. What is opened is returned
 // with an error too.
 func recordingFiles(dir string) (files []evidenceFile, err error) {
-	for _, name := range []string{recording.FileCosig, recording.FileCheckpoint, recording.FileSession, recording.FileEvents} {
+	for _, name := range recordingNames {
 		f, err := os.Open(filepath.Join(dir, name)) //nolint:gosec // a file of the recording that was asked for
-		optional := name == recording.FileCosig || name == recording.FileCheckpoint
-		if optional && errors.Is(err, fs.ErrNotExist) {
-			continue // what verified may lack one of them
+		needed := name == recording.FileSession || name == recording.FileEvents
+		if !needed && errors.Is(err, fs.ErrNotExist) {
+			continue // what verified may lack it
 		}
 		if err != nil {
 			return files, err
@@ -174,12 +180,11 @@ func unpackEvidence(bundle io.Reader, dir string) (root string, err error) {
 
 func evidenceName(name string) bool {
 	switch name {
-	case EvidenceReadme, EvidenceFormat, EvidenceVerifier, EvidenceWitnessKey, EvidenceSessionKey, EvidenceReport,
-		EvidenceRecording + "/" + recording.FileSession, EvidenceRecording + "/" + recording.FileEvents,
-		EvidenceRecording + "/" + recording.FileCheckpoint, EvidenceRecording + "/" + recording.FileCosig:
+	case EvidenceReadme, EvidenceFormat, EvidenceVerifier, EvidenceWitnessKey, EvidenceSessionKey, EvidenceReport:
 		return true
 	}
-	return false
+	file, ok := strings.CutPrefix(name, EvidenceRecording+"/")
+	return ok && slices.Contains(recordingNames, file)
 }
 
 func unpackFile(path string, from io.Reader) error {
@@ -237,7 +242,11 @@ What stands above was true when the bundle was made. Do not take its word for it
 
 - ` + "`report.html`" + `: the session on one page. It is a copy for reading.
 - ` + "`jit replay recording`" + `: the same from the verified log, with search.
-- ` + "`recording/events.jsonl`" + `: the log itself, one JSON line per event.
+- ` + "`recording/events.jsonl`" + `: the log itself, one JSON line per event; its texts stand
+  at the end of each line. What was taken out, by whom and why, stands in
+  ` + "`recording/redactions.jsonl`" + `, if anything was.
+- ` + "`recording/terminal.cast`" + `: what the terminal showed, if that was recorded:
+  ` + "`asciinema play`" + `.
 
 The recording shows what the session's broker wrote down, unchanged since a witness
 cosigned it. It does not show that nothing happened outside of the broker.

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -231,6 +232,26 @@ func resultFacts(f *facts, r recording.ResultFacts) {
 		f.add("chunks", strconv.Itoa(r.Chunks), ToneDim)
 	}
 	f.add("query id", r.QueryID, ToneDim)
+	if k := r.Kept; k != nil {
+		f.add("all rows", fmt.Sprintf("encrypted, %s at %d of %s", Bytes(k.Bytes), k.Offset, recording.FileRows), ToneDim)
+	}
+	if r.Sample != "" {
+		f.add("first rows", sampleText(r.Sample), ToneNormal)
+	}
+}
+
+// sampleText is a sample with a row on each line; one that cannot be read, such as
+// a redacted one, as it stands.
+func sampleText(sample string) string {
+	var rows []json.RawMessage
+	if err := json.Unmarshal([]byte(sample), &rows); err != nil {
+		return sample
+	}
+	lines := make([]string, len(rows))
+	for i, row := range rows {
+		lines[i] = string(row)
+	}
+	return strings.Join(lines, "\n")
 }
 
 func sessionFacts(f *facts, s recording.SessionFacts) {

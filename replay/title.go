@@ -65,6 +65,10 @@ func (d digest) title() string {
 		}
 	case recording.KindProtocol:
 		return "refused: " + d.Note
+	case recording.KindTerminal:
+		if d.Terminal != nil {
+			return "terminal recorded: " + Bytes(d.Terminal.Bytes)
+		}
 	case recording.KindSessionEnded:
 		if d.Session != nil {
 			return "session ended: " + d.Session.End
