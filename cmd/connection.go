@@ -44,6 +44,7 @@ type connectionOptions struct {
 	KeyFile, PasswordFile, TokenFile, OAuthFile string
 	PasswordStdin                               bool
 	PassphraseFile                              string
+	Exchange                                    exchangeOptions
 	Replace                                     bool
 }
 
@@ -56,9 +57,17 @@ func newConnectionAddCommand(a *App) *cobra.Command {
 
 The credential is read from a file, from standard input (the file name "-"), or
 asked for at the terminal; never from a flag's value or the environment. A key
-pair is best: PKCS#8 in PEM, encrypted or not.`,
+pair is best: PKCS#8 in PEM, encrypted or not.
+
+With --oauth-token-url the server gets access tokens by itself, by client
+credentials or a refresh token; one that is replaced with each use is kept up to
+date. With --workload-identity the server logs in as the machine it runs on (AWS,
+GCP, AZURE, or OIDC with a token file there), and there is no secret at all.`,
 		Example: `  jit connection add prod --account myorg-prod --user JIT_SVC --role ANALYST --private-key-file key.p8
   jit connection add test --account myorg-test --user JIT_SVC --role ANALYST --password-file -  < secret
+  jit connection add ext --account myorg-ext --user JIT_SVC --role ANALYST --oauth-token-url https://idp.example.com/token \
+      --oauth-client-id jit --oauth-client-secret-file secret --oauth-scope session:role:ANALYST
+  jit connection add aks --account myorg-aks --role ANALYST --workload-identity OIDC --workload-token-file /run/secrets/snowflake/token
   jit connection add dev --account myorg-dev --user JIT_SVC --role DEV --roles DEV,DEV_RO   # asks for the password`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -99,20 +108,21 @@ func (o *connectionOptions) credentialFlags(c *cobra.Command) {
 	f.StringVar(&o.PasswordFile, "password-file", "", "file with the user's password")
 	f.BoolVar(&o.PasswordStdin, "password-stdin", false, "read the user's password from standard input")
 	f.StringVar(&o.TokenFile, "token-file", "", "file with a programmatic access token of the user")
-	f.StringVar(&o.OAuthFile, "oauth-token-file", "", "file with an OAuth access token")
+	f.StringVar(&o.OAuthFile, "oauth-token-file", "", "file with an OAuth access token; it ends when that expires")
+	o.Exchange.flags(f)
 }
 
 func (o connectionOptions) oneCredential() error {
 	sources := 0
-	for _, given := range []bool{o.KeyFile != "", o.PasswordFile != "", o.PasswordStdin, o.TokenFile != "", o.OAuthFile != ""} {
+	for _, given := range []bool{o.KeyFile != "", o.PasswordFile != "", o.PasswordStdin, o.TokenFile != "", o.OAuthFile != "", o.Exchange.TokenURL != "", o.Exchange.Workload != ""} {
 		if given {
 			sources++
 		}
 	}
 	if sources > 1 {
-		return usagef("give one credential: --private-key-file, --password-file, --password-stdin, --token-file or --oauth-token-file")
+		return usagef("give one credential: --private-key-file, --password-file, --password-stdin, --token-file, --oauth-token-file, --oauth-token-url or --workload-identity")
 	}
-	return nil
+	return o.Exchange.check()
 }
 
 func (a *App) connectionAdd(ctx context.Context, o connectionOptions) error {
@@ -153,6 +163,9 @@ func (a *App) readCredential(ctx context.Context, o connectionOptions) (approval
 			text, err := a.readSecret(from.file)
 			return approval.NewCredential{Kind: from.kind, Material: text}, err
 		}
+	}
+	if nc, given, err := a.readExchange(o.Exchange); given {
+		return nc, err
 	}
 	if o.KeyFile == "" {
 		if !a.interactive() {

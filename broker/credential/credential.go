@@ -23,6 +23,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/jit-access/jit/session/secret"
@@ -47,7 +48,11 @@ const (
 	KindPassword = "password"
 	KindKeyPair  = "key-pair"
 	KindPAT      = "pat"
-	KindOAuth    = "oauth"
+	KindOAuth    = "oauth" // an access token, until it expires
+
+	KindOAuthClient  = "oauth-client"      // see OAuthExchange
+	KindOAuthRefresh = "oauth-refresh"     // see OAuthExchange
+	KindWorkload     = "workload-identity" // see WorkloadIdentity
 )
 
 // proof is what a login body carries. Secrets lists every value of it that
@@ -56,14 +61,15 @@ type proof struct {
 	authenticator string
 	password      secret.Text
 	token         secret.Text
+	provider      string // of a workload identity
 }
 
 // secrets returns the values to cut out of whatever comes back.
 func (p proof) secrets() []secret.Text { return []secret.Text{p.password, p.token} }
 
 // Parse makes the credential of kind from its stored material: the password,
-// the token, or the private key in PEM, of which passphrase opens an encrypted
-// one.
+// the token, the private key in PEM, of which passphrase opens an encrypted
+// one, or what FormatOAuthExchange or FormatWorkloadIdentity made.
 func Parse(kind string, material, passphrase secret.Text) (Credential, error) {
 	if material.IsZero() {
 		return nil, fmt.Errorf("the %s credential is empty: give the secret itself", kind)
@@ -77,11 +83,23 @@ func Parse(kind string, material, passphrase secret.Text) (Credential, error) {
 		return NewOAuth(material), nil
 	case KindKeyPair:
 		return ParseKeyPair(material, passphrase)
+	case KindOAuthClient, KindOAuthRefresh:
+		return parseOAuthExchange(kind, material)
+	case KindWorkload:
+		return parseWorkloadIdentity(material)
 	default:
-		return nil, fmt.Errorf("unknown kind of credential %q: use %s, %s, %s or %s",
-			kind, KindKeyPair, KindPassword, KindPAT, KindOAuth)
+		return nil, fmt.Errorf("unknown kind of credential %q: use %s", kind,
+			strings.Join([]string{KindKeyPair, KindPassword, KindPAT, KindOAuth, KindOAuthClient, KindOAuthRefresh, KindWorkload}, ", "))
 	}
 }
+
+// Holds reports whether c was made of material.
+func Holds(c Credential, material secret.Text) bool {
+	h, ok := c.(interface{ made() secret.Text })
+	return ok && h.made().Equal(material)
+}
+
+func (h held) made() secret.Text { return h.text }
 
 // held is a secret and its kind, redacted under every printing interface. The
 // credential types embed it.
@@ -141,4 +159,6 @@ var (
 	_ Credential = ProgrammaticAccessToken{}
 	_ Credential = OAuth{}
 	_ Credential = (*KeyPair)(nil)
+	_ Exchanger  = OAuthExchanger{}
+	_ Exchanger  = WorkloadIdentity{}
 )

@@ -35,11 +35,14 @@ type LoginError struct {
 // Error implements error: what, why, and how to fix it where that is known.
 func (e *LoginError) Error() string {
 	s := fmt.Sprintf("snowflake refused the login: %s (%s)", e.Message, e.Code)
-	if hint := loginHint(e.Code); hint != "" {
+	if hint := e.Hint(); hint != "" {
 		s += ": " + hint
 	}
 	return s
 }
+
+// Hint says what usually helps; empty if that is not known.
+func (e *LoginError) Hint() string { return loginHint(e.Code) }
 
 // loginHint says what usually helps. The codes are Snowflake's login codes.
 func loginHint(code string) string {

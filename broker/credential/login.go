@@ -72,6 +72,7 @@ type loginData struct {
 	Password          string            `json:"PASSWORD,omitempty"`
 	Authenticator     string            `json:"AUTHENTICATOR,omitempty"`
 	Token             string            `json:"TOKEN,omitempty"`
+	Provider          string            `json:"PROVIDER,omitempty"`
 	SecondaryRoles    string            `json:"SECONDARY_ROLES,omitempty"`
 	SessionParameters map[string]string `json:"SESSION_PARAMETERS,omitempty"`
 	Environment       environment       `json:"CLIENT_ENVIRONMENT"`
@@ -186,6 +187,7 @@ func (p Params) data(pr proof) loginData {
 		Password:          pr.password.Reveal(),
 		Authenticator:     pr.authenticator,
 		Token:             pr.token.Reveal(),
+		Provider:          pr.provider,
 		SecondaryRoles:    secondary,
 		SessionParameters: p.SessionParameters,
 		Environment:       environment{Application: app, OS: runtime.GOOS, OSVersion: runtime.GOARCH},

@@ -238,6 +238,9 @@ func (s *Store) testConnection(ctx context.Context, w Caller, name string) (Conn
 	if err != nil {
 		return ConnectionTest{}, err
 	}
+	if cred, err = s.exchanged(ctx, name, cred); err != nil {
+		return ConnectionTest{}, err
+	}
 	return s.tryLogin(ctx, conn, cred)
 }
 

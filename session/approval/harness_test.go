@@ -105,7 +105,7 @@ func (i *issuer) claims(p session.Principal, now time.Time) map[string]any {
 }
 
 // snowflake is the part of Snowflake that logins need, as package credential
-// speaks it. It is a test double: it accepts one password.
+// speaks it. It is a test double: it accepts one password, or token.
 type snowflake struct {
 	*httptest.Server
 	password string
@@ -124,6 +124,9 @@ type login struct {
 	Data      struct {
 		LoginName  string            `json:"LOGIN_NAME"`
 		Password   string            `json:"PASSWORD"`
+		Auth       string            `json:"AUTHENTICATOR"`
+		Token      string            `json:"TOKEN"`
+		Provider   string            `json:"PROVIDER"`
 		Secondary  string            `json:"SECONDARY_ROLES"`
 		Parameters map[string]string `json:"SESSION_PARAMETERS"`
 	} `json:"data"`
@@ -163,7 +166,7 @@ func (sf *snowflake) login(w http.ResponseWriter, r *http.Request) {
 	if gate != nil {
 		<-gate
 	}
-	if l.Data.Password != sf.password {
+	if l.Data.Password+l.Data.Token != sf.password {
 		answer(w, "390100", nil)
 		return
 	}

@@ -36,6 +36,17 @@ func (s *Store) rotateConnection(ctx context.Context, w Caller, name string, nc 
 	if err != nil {
 		return ConnectionTest{}, err
 	}
+	// A caller who leaves must not cost a refresh token that was replaced.
+	ctx = context.WithoutCancel(ctx)
+	if ex, ok := cred.(credential.Exchanger); ok {
+		ready, keep, err := ex.Exchange(ctx, s.hc, s.now())
+		if err != nil {
+			return ConnectionTest{}, upstreamError(err)
+		}
+		if cred = ready; !keep.IsZero() {
+			nc.Material = keep
+		}
+	}
 	result, err := s.tryLogin(ctx, conn, cred)
 	if err != nil {
 		return ConnectionTest{}, err

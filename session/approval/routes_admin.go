@@ -12,8 +12,8 @@ type connectionsDoc struct {
 }
 
 type credentialDoc struct {
-	Kind       string `json:"kind" enum:"key-pair,password,pat,oauth"`
-	Material   string `json:"material" writeOnly:"true" maxLength:"32768" doc:"the password, the token, or the private key in PEM"`
+	Kind       string `json:"kind" enum:"key-pair,password,pat,oauth,oauth-client,oauth-refresh,workload-identity"`
+	Material   string `json:"material" writeOnly:"true" maxLength:"32768" doc:"the password, the token, the private key in PEM, or a JSON object: token_url, client_id, client_secret, refresh_token, scope; or provider, token_file"`
 	Passphrase string `json:"passphrase,omitempty" writeOnly:"true" maxLength:"4096" doc:"of an encrypted private key"`
 }
 

@@ -77,6 +77,10 @@ func (s *Store) openUpstream(ctx context.Context, w Caller, sessionID string) (s
 		return session.Upstream{}, err
 	}
 
+	cred, err = s.exchanged(ctx, conn.Name, cred)
+	if err != nil {
+		return session.Upstream{}, s.loginFailed(context.WithoutCancel(ctx), w, up.ID, err)
+	}
 	opened, err := credential.Login(ctx, s.hc, conn.URL, loginParams(conn, ses, s.now()), cred)
 	if err != nil {
 		return session.Upstream{}, s.loginFailed(context.WithoutCancel(ctx), w, up.ID, err)
@@ -172,12 +176,23 @@ func (s *Store) loginFailed(ctx context.Context, w Caller, upstreamID string, ca
 // hold no secret.
 func upstreamError(err error) error {
 	var (
-		login *credential.LoginError
-		ses   *credential.SessionError
+		login    *credential.LoginError
+		ses      *credential.SessionError
+		exchange *credential.ExchangeError
+		already  *session.UpstreamError
+		refused  *session.RefusedError
 	)
 	switch {
+	case errors.As(err, &already), errors.As(err, &refused):
+		return err
+	case errors.As(err, &exchange):
+		return &session.UpstreamError{Message: exchange.Text}
 	case errors.As(err, &login):
-		return &session.UpstreamError{Code: login.Code, Message: login.Message}
+		message := login.Message
+		if hint := login.Hint(); hint != "" {
+			message += " Hint: " + hint + "."
+		}
+		return &session.UpstreamError{Code: login.Code, Message: message}
 	case errors.As(err, &ses):
 		return &session.UpstreamError{Code: ses.Code, Message: ses.Message}
 	default:
