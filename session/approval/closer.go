@@ -40,6 +40,7 @@ func (s *Store) Run(ctx context.Context) error {
 	g.Go(func() error { return s.every(ctx, sweepEvery, s.closing, s.closeQueued) })
 	g.Go(func() error { return s.every(ctx, pruneEvery, nil, s.pruneDue) })
 	g.Go(func() error { return s.every(ctx, sweepEvery, s.sending, s.deliverDue) })
+	g.Go(func() error { return s.every(ctx, sweepEvery, nil, s.mailDue) })
 	return g.Wait()
 }
 

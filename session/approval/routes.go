@@ -64,6 +64,7 @@ func (s *Server) routes() http.Handler {
 	}
 	root.Handle("/v1/", s.authenticate(noteRoute(mux, patterns)))
 	root.Handle("GET /v1/config", mux)
+	root.HandleFunc("GET /r/{id}", s.linkPage)
 	root.Handle("GET /openapi.json", mux)
 	root.Handle("GET /openapi.yaml", mux)
 	root.Handle("GET /healthz", mux)

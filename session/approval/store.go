@@ -76,9 +76,6 @@ type StoreConfig struct {
 	// Retention is how long recordings are kept after their session's end; 0 = for
 	// ever. What is under a hold is kept.
 	Retention time.Duration
-	// Existing opens only a database that has this jit's schema, and changes
-	// nothing of it: for commands that run beside a server.
-	Existing bool
 	// Policy becomes the active bundle. nil: the one that was active stays, at
 	// the first start policy.Default().
 	Policy       *policy.Bundle
@@ -87,6 +84,8 @@ type StoreConfig struct {
 	Snowflake    *http.Client // for upstream calls; nil = a client of its own
 	// WebhookAllow are networks that webhooks may reach although they are not public.
 	WebhookAllow []netip.Prefix
+	PublicURL    string // of the server, for links in messages; empty: no links
+	Mail         Mail
 	Limits       Limits
 	Now          func() time.Time // nil = time.Now
 	Logger       *slog.Logger     // nil = discard
@@ -108,6 +107,7 @@ type Store struct {
 	notifier *notifier
 	closing  chan struct{} // poked when upstream sessions wait to be closed
 	sending  chan struct{} // poked when messages wait to be sent
+	mail     *mailer       // nil: nobody is written to
 	dialer   *publicDialer
 	hooks    *http.Client // for webhooks
 	unlisten func()       // ends listening on PostgreSQL, if the store does
@@ -146,6 +146,10 @@ func NewStore(cfg StoreConfig) (*Store, error) {
 		dialer:   &publicDialer{allow: cfg.WebhookAllow},
 	}
 	s.hooks = s.dialer.client()
+	var err error
+	if s.mail, err = newMailer(cfg.Mail); err != nil {
+		return nil, err
+	}
 	if s.hc == nil {
 		s.hc = &http.Client{Transport: &http.Transport{
 			Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: 10 * time.Second,
@@ -179,17 +183,11 @@ func (s *Store) open(ctx context.Context) error {
 	if err := checkLock(ctx, s.blobs, s.cfg.RecordingsURL, s.cfg.RecordingsLock); err != nil {
 		return err
 	}
-	schema := migrate
-	if s.cfg.Existing {
-		schema = current
-	}
-	if s.db, err = openDatabase(ctx, dir, s.cfg.Database, schema); err != nil {
+	if s.db, err = openDatabase(ctx, dir, s.cfg.Database, migrate); err != nil {
 		return err
 	}
-	if !s.cfg.Existing {
-		if err := s.start(ctx); err != nil {
-			return err
-		}
+	if err := s.start(ctx); err != nil {
+		return err
 	}
 	if err := s.loadWitness(ctx); err != nil {
 		return err

@@ -34,7 +34,7 @@ type Webhook struct {
 // Delivery is a message that could not be delivered.
 type Delivery struct {
 	ID        string    `json:"id"`
-	Webhook   string    `json:"webhook"`
+	Webhook   string    `json:"webhook" doc:"its name, or \"mail to\" and an address"`
 	EventID   int64     `json:"event_id"`
 	Attempts  int       `json:"attempts"`
 	CreatedAt time.Time `json:"created_at"`
@@ -191,7 +191,9 @@ func (s *Store) deadDeliveries(ctx context.Context, w Caller) ([]Delivery, error
 	if err := s.admin(w); err != nil {
 		return nil, err
 	}
-	rows, err := s.db.read.QueryContext(ctx, `SELECT id, webhook, event_id, attempts, created_at, last_error FROM deliveries WHERE state = 'dead' ORDER BY created_at DESC, id LIMIT 1000`)
+	rows, err := s.db.read.QueryContext(ctx, `SELECT id, webhook, event_id, attempts, created_at, last_error FROM deliveries WHERE state = 'dead'
+		UNION ALL SELECT id, 'mail to ' || recipient, event_id, attempts, created_at, last_error FROM mails WHERE state = 'dead'
+		ORDER BY 5 DESC, 1 LIMIT 1000`)
 	if err != nil {
 		return nil, err
 	}
@@ -218,6 +220,9 @@ func (s *Store) retryDelivery(ctx context.Context, w Caller, id string) error {
 			return err
 		}
 		c.afterCommit(s.pokeSender)
+		if strings.HasPrefix(id, "mail_") {
+			return retryMail(ctx, c, id)
+		}
 		err := c.exactlyOne(ctx, `UPDATE deliveries SET state = 'pending', attempts = 0, retry_at = 0 WHERE id = $1 AND state = 'dead'`, id)
 		if errors.Is(err, session.ErrConflict) {
 			return session.ErrNotFound
@@ -229,6 +234,9 @@ func (s *Store) retryDelivery(ctx context.Context, w Caller, id string) error {
 // enqueue writes the messages about the events of a change, within it: an event
 // that is told of has happened, and one that happened is told of.
 func (s *Store) enqueue(ctx context.Context, c *change) error {
+	if err := s.enqueueMail(ctx, c); err != nil {
+		return err
+	}
 	hooks, err := loadWebhooks(ctx, c)
 	if err != nil {
 		return fmt.Errorf("telling webhooks: %w", err)
