@@ -54,6 +54,7 @@ type scripted struct {
 	answer  func(q seenQuery) (status int, body string)
 	results map[string]string // by query id
 	extra   http.HandlerFunc  // other paths
+	instead http.HandlerFunc  // of all that is above
 }
 
 const customers = `{"data":{"parameters":[{"name":"CLIENT_STAGE_ARRAY_BINDING_THRESHOLD","value":65280},{"name":"TIMEZONE","value":"UTC"}],
@@ -81,7 +82,20 @@ func newScripted(t testing.TB) *scripted {
 	return u
 }
 
+func (u *scripted) intercept(h http.HandlerFunc) {
+	u.mu.Lock()
+	u.instead = h
+	u.mu.Unlock()
+}
+
 func (u *scripted) serve(w http.ResponseWriter, r *http.Request) {
+	u.mu.Lock()
+	instead := u.instead
+	u.mu.Unlock()
+	if instead != nil {
+		instead(w, r)
+		return
+	}
 	body, _ := io.ReadAll(r.Body)
 	u.mu.Lock()
 	u.paths = append(u.paths, r.URL.Path)

@@ -31,6 +31,7 @@ type Broker struct {
 	poll         time.Duration // longPoll, shorter in tests
 	asyncPoll    time.Duration // likewise
 	firstByte    time.Duration // likewise
+	retryPause   time.Duration // likewise
 	// spawn starts work that ends with the session; set by serve before the
 	// first request.
 	spawn func(func(ctx context.Context))
@@ -76,7 +77,7 @@ func assemble(cfg Config, lease digestKey) (*Broker, error) {
 		masker: policy.NewMasker(maskKey), analyze: sql.Analyze,
 		upstream: &http.Client{Transport: transport, CheckRedirect: noRedirect}, ready: make(chan struct{}),
 		deadline: deadlineOf(time.Now(), cfg.Session),
-		poll:     longPoll, asyncPoll: asyncPoll, firstByte: firstByte,
+		poll:     longPoll, asyncPoll: asyncPoll, firstByte: firstByte, retryPause: retryPause,
 		protocolRate: rate{burst: 20, every: time.Second},
 		logins:       map[*login]struct{}{}, tokens: map[digestKey]*login{}, masters: map[digestKey]*login{},
 		outliving: map[string]bool{}, nudge: make(chan struct{}, 1),

@@ -28,6 +28,7 @@ const (
 	upstreamRetryFor = 60 * time.Second
 	upstreamHeader   = 5 * time.Minute // Snowflake answers or says 333333 within 45 s
 	maxRenewals      = 2
+	retryPause       = 250 * time.Millisecond // the first of them; each is twice the one before
 )
 
 // The errors of the upstream leg. None crosses the wire.
@@ -147,7 +148,7 @@ func (b *Broker) call(ctx context.Context, l *login, c upstreamCall) (*reply, er
 			}
 			return nil, fmt.Errorf("%w after %d attempts: %w", errUpstream, retries, err)
 		}
-		pause := time.NewTimer(min(250*time.Millisecond<<(retries-1), 4*time.Second))
+		pause := time.NewTimer(min(b.retryPause<<(retries-1), 4*time.Second))
 		select {
 		case <-pause.C:
 		case <-ctx.Done():
