@@ -19,6 +19,8 @@ import (
 type reviewOptions struct {
 	Request  string // empty: the queue
 	ReadOnly bool
+	Quiet    bool // no bell
+	Mouse    bool
 	Plain    bool
 	JSON     bool
 	Comment  string
@@ -64,6 +66,8 @@ With --approve or --deny it decides on the request named, as ` + "`jit approve`"
 	}
 	f := c.Flags()
 	f.BoolVar(&o.ReadOnly, "read-only", false, "look, never decide")
+	f.BoolVar(&o.Quiet, "quiet", false, "no bell and no notification when something new waits")
+	f.BoolVar(&o.Mouse, "mouse", false, "let the mouse move and scroll; it decides nothing")
 	f.BoolVar(&o.Plain, "plain", false, "print what waits, line by line")
 	f.BoolVar(&o.JSON, "json", false, "print what waits as JSON")
 	f.BoolVar(&o.Approve, "approve", false, "approve the request")
@@ -113,12 +117,27 @@ func (a *App) review(ctx context.Context, o reviewOptions) error {
 		return a.reviewPrinted(ctx, client, client.History, viewer, o)
 	}
 	err = tui.Review(ctx, client, client, tui.ReviewOptions{
-		Viewer: viewer, ReadOnly: o.ReadOnly, Request: o.Request, In: a.In, Out: a.Out, Now: a.Now,
+		Viewer: viewer, ReadOnly: o.ReadOnly, Quiet: o.Quiet, Mouse: o.Mouse, Request: o.Request, History: screenHistory(client.History), In: a.In, Out: a.Out, Now: a.Now,
 	})
 	if err != nil {
 		return &Failure{What: "reviewing", Err: err}
 	}
 	return nil
+}
+
+// screenHistory gives the screen the history of a session.
+func screenHistory(read historyOf) func(context.Context, string) ([]tui.PastStatement, error) {
+	return func(ctx context.Context, requestID string) ([]tui.PastStatement, error) {
+		past, err := read(ctx, requestID)
+		if err != nil {
+			return nil, err
+		}
+		out := make([]tui.PastStatement, len(past))
+		for i, st := range past {
+			out[i] = tui.PastStatement{At: st.At, Verdict: st.Verdict, Text: st.Text, Emergency: st.Emergency}
+		}
+		return out, nil
+	}
 }
 
 // plainWidth is how wide a request is printed; pipes have no width of their own.

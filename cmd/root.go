@@ -73,6 +73,7 @@ person, or is refused; sensitive columns arrive masked; everything is recorded.`
 	root.PersistentFlags().StringVar(&a.identity, "identity", "", "act as a machine: `SOURCE` of its token, see jit login --help (default: $JIT_IDENTITY, then what jit login was told)")
 	root.AddCommand(commands(a)...)
 	root.AddCommand(newTopics()...)
+	a.addCompletions(root)
 	markUsage(root)
 	return root
 }
