@@ -76,6 +76,9 @@ type StoreConfig struct {
 	// Retention is how long recordings are kept after their session's end; 0 = for
 	// ever. What is under a hold is kept.
 	Retention time.Duration
+	// Existing opens only a database that has this jit's schema, and changes
+	// nothing of it: for commands that run beside a server.
+	Existing bool
 	// Policy becomes the active bundle. nil: the one that was active stays, at
 	// the first start policy.Default().
 	Policy       *policy.Bundle
@@ -183,11 +186,17 @@ func (s *Store) open(ctx context.Context) error {
 	if err := checkLock(ctx, s.blobs, s.cfg.RecordingsURL, s.cfg.RecordingsLock); err != nil {
 		return err
 	}
-	if s.db, err = openDatabase(ctx, dir, s.cfg.Database, migrate); err != nil {
+	schema := migrate
+	if s.cfg.Existing {
+		schema = current
+	}
+	if s.db, err = openDatabase(ctx, dir, s.cfg.Database, schema); err != nil {
 		return err
 	}
-	if err := s.start(ctx); err != nil {
-		return err
+	if !s.cfg.Existing {
+		if err := s.start(ctx); err != nil {
+			return err
+		}
 	}
 	if err := s.loadWitness(ctx); err != nil {
 		return err
