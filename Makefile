@@ -2,11 +2,10 @@
 # and, for the latter, the parts that .ci/parts.sh prepares in .cache/.
 
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
-GORELEASER    := github.com/goreleaser/goreleaser/v2@v2.16.0
 PLATFORMS     := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 FUZZTIME      ?= 10s
 
-.PHONY: demo test build cross bench fuzz lint release-check clean
+.PHONY: demo test build cross bench fuzz lint release-check snapshot clean
 
 ## demo: see jit at work, with no account and no configuration
 demo:
@@ -39,7 +38,11 @@ lint:
 
 ## release-check: .goreleaser.yaml is valid (building the checker takes minutes)
 release-check:
-	@go run $(GORELEASER) check
+	@.ci/release check
+
+## snapshot: everything a release makes but the container, into dist/
+snapshot:
+	@.ci/release snapshot
 
 ## clean: what the tasks above made
 clean:
