@@ -57,7 +57,8 @@ func (b *Broker) leavesGrant(l *login, j *judgement) *refusal {
 	if ref := switches(j.analysis.Statements, role, warehouse); ref != nil {
 		return ref
 	}
-	differs := func(is, granted string) bool { return granted != "" && is != "" && is != granted }
+	// As reported by the server, which need not keep case.
+	differs := func(is, granted string) bool { return granted != "" && is != "" && !strings.EqualFold(is, granted) }
 	if lone := j.analysis.Statements; len(lone) == 1 && (lone[0].Effects.UseRole != "" || lone[0].Effects.UseWarehouse != "") {
 		return nil // the way back
 	}

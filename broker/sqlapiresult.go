@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 
@@ -197,18 +198,22 @@ func (b *Broker) servePartition(w http.ResponseWriter, r *http.Request, handle s
 	if f == nil {
 		f = b.beginFetch(ref)
 	}
+	patience := time.NewTimer(b.poll)
+	defer patience.Stop()
 	select {
 	case <-f.done:
 	case <-r.Context().Done():
 		ref.set.park(ref.index, f)
 		return
+	case <-patience.C:
+		ref.set.park(ref.index, f) // the next attempt finds it
+		writePartitionFault(w, "the storage is slow; ask again")
+		return
 	}
 	defer f.cancel()
 	if f.err != nil {
 		b.log.Warn("fetching a partition failed", "statement", ref.set.s.id, "partition", partition, "err", f.err)
-		again := faultUpstream.refuse("the partition could not be fetched; ask for it again")
-		again.ran = nothingRun
-		writeBody(w, http.StatusServiceUnavailable, snowflake.StatementAnswer{Code: again.gs, SQLState: again.sqlState, Message: again.message()}.Append(nil))
+		writePartitionFault(w, "the partition could not be fetched; ask again")
 		return
 	}
 	writeLinks(w, handle, len(parts), partition)
@@ -229,6 +234,14 @@ func (b *Broker) servePartition(w http.ResponseWriter, r *http.Request, handle s
 		b.log.Warn("a partition was cut", "statement", ref.set.s.id, "partition", partition, "err", err)
 		panic(http.ErrAbortHandler) // reset, never a clean end
 	}
+}
+
+// writePartitionFault says that a partition is not there now. Nothing runs for
+// asking again.
+func writePartitionFault(w http.ResponseWriter, why string) {
+	ref := faultUpstream.refuse(why)
+	ref.ran, ref.next = nothingRun, "ask for the partition again."
+	writeBody(w, http.StatusServiceUnavailable, snowflake.StatementAnswer{Code: ref.gs, SQLState: ref.sqlState, Message: ref.message()}.Append(nil))
 }
 
 // partitionWriter puts rows into their frame and, if the client takes it, gzip.
