@@ -114,20 +114,24 @@ func (c *catalogCache) clear() {
 // again can help.
 func (b *Broker) fetchMissing(ctx context.Context, l *login, missing []sql.ObjectName) bool {
 	var ask []sql.ObjectName
+	any := false
 	for _, name := range missing {
+		if _, known := l.catalog.Relation(name); known {
+			any = true // another statement has learnt it since the analysis
+			continue
+		}
 		if name.Database != "" && name.Schema != "" && name.Name != "" && !l.catalog.asked(name) {
 			ask = append(ask, name)
 		}
 	}
 	if len(ask) == 0 || len(ask) > catalogPerText {
-		return false
+		return any && len(ask) == 0
 	}
 	ctx, cancel := context.WithTimeout(ctx, catalogTimeout)
 	defer cancel()
 	var g errgroup.Group
 	g.SetLimit(4)
 	var mu sync.Mutex
-	any := false
 	for _, name := range ask {
 		g.Go(func() error {
 			relation, err := b.learn(ctx, l, name)
