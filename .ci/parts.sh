@@ -8,6 +8,7 @@
 #   .cache/snow      venv: the snow command line
 #   .cache/dbt       venv: dbt
 #   .cache/jdbc      Snowflake's JDBC driver, and the agent compiled for it
+#   .cache/ocsf      venv: the published OCSF schemas
 #   .cache/versitygw an S3 server with object lock
 #
 # Every part is an exact version. A part that is there already costs nothing:
@@ -34,6 +35,7 @@ need javac default-jdk-headless
 need mvn maven
 need dbus-run-session dbus-daemon
 need gnome-keyring-daemon gnome-keyring
+need chromium chromium
 # PostgreSQL's programs are not on the PATH of Debian.
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need initdb postgresql
 command -v python3 >/dev/null 2>&1 && { python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv); }
@@ -109,3 +111,4 @@ part snow .ci/requirements-snow.txt -- venv snow .ci/requirements-snow.txt
 part dbt .ci/requirements-dbt.txt -- venv dbt .ci/requirements-dbt.txt
 part jdbc .ci/jdbc.txt cmd/jit/testdata/agents/java/Agent.java -- jdbc .ci/jdbc.txt cmd/jit/testdata/agents/java
 part versitygw .ci/versitygw.txt -- gotool versitygw .ci/versitygw.txt
+part ocsf .ci/requirements-ocsf.txt -- venv ocsf .ci/requirements-ocsf.txt
