@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 var maskCases = []conformanceCase{
@@ -167,6 +168,32 @@ var chunkCases = []conformanceCase{
 		resp, body, err := r.fetch(urls[1], headers, true)
 		if _, ok := seen.Load("/storage/fresh-1"); err != nil || resp.StatusCode != 200 || !strings.Contains(string(body), "masked") || !ok {
 			t.Errorf("%v %v %s", resp, err, body)
+		}
+	}},
+	{"C06", "a driver asks for the result again: as many chunks, other addresses", func(t *testing.T) {
+		g := newChunkRig(t)
+		id := g.a.data(t)["queryId"].(string)
+		g.r.up.mu.Lock()
+		g.r.up.results[id] = chunked(g.r, 3, storageHeaders)
+		g.r.up.mu.Unlock()
+		g.r.b.dropIdle(time.Now()) // nothing is old
+		for l := range g.r.b.logins {
+			for _, s := range l.finished {
+				s.drop(0) // as a large result is
+			}
+		}
+		again := g.r.send("GET", "/queries/"+id+"/result?disableOfflineChunks=false", g.tk.token, nil)
+		urls, headers := fetchable(t, again)
+		if len(urls) != len(g.urls) {
+			t.Fatalf("%d chunks, %d before", len(urls), len(g.urls))
+		}
+		for i := range urls {
+			if urls[i] == g.urls[i] {
+				t.Error("an address was given out twice")
+			}
+			if _, body, err := g.r.fetch(urls[i], headers, true); err != nil || !strings.Contains(string(body), "masked") || strings.Contains(string(body), "planted") {
+				t.Errorf("%v %s", err, body)
+			}
 		}
 	}},
 	{"C07", "the announced size leaves room for masks", func(t *testing.T) {

@@ -399,6 +399,47 @@ func TestSQLAPIPartitions(t *testing.T) {
 	}
 }
 
+// TestSQLAPILargeResult: what is not kept is asked for again, under the same plan.
+func TestSQLAPILargeResult(t *testing.T) {
+	r := newRig(t)
+	big := strings.Replace(customers, `[["1",`, `[`+strings.Repeat(`["7","planted-x@example.com",null],`, 20000)+`["1",`, 1)
+	r.up.setAnswer(func(seenQuery) (int, string) { return 200, big })
+	r.up.results["01c0ffee-0000-0000-0000-000000000001"] = big
+	a := r.rest("POST", statements, body{"statement": "select ID, EMAIL, SSN from customers"})
+	b := r.rest("GET", a.URL, nil)
+	if a.Status != 200 || len(a.Data) != 20003 || a.cells() != b.cells() || strings.Contains(a.Raw+b.Raw, "planted") || len(r.up.seen()) != 1 {
+		t.Errorf("%d and %d rows, %d executions", len(a.Data), len(b.Data), len(r.up.seen()))
+	}
+}
+
+// TestSQLAPISlowStorage: 503 in time, and the transfer is taken up again.
+func TestSQLAPISlowStorage(t *testing.T) {
+	r := newRig(t)
+	release := make(chan struct{})
+	var fetches atomic.Int64
+	r.up.extra = func(w http.ResponseWriter, _ *http.Request) {
+		fetches.Add(1)
+		<-release
+		_, _ = w.Write([]byte(chunkRows))
+	}
+	r.up.setAnswer(func(seenQuery) (int, string) { return 200, chunked(r, 1, "") })
+	a := r.rest("POST", statements, body{"statement": "select ID, EMAIL, SSN from customers"})
+	r.b.poll = 30 * time.Millisecond
+	for range 2 {
+		if p := r.rest("GET", a.URL+"?partition=1", nil); p.Status != 503 || !strings.Contains(p.Message, "ask for the partition again") {
+			t.Fatalf("got %d %s", p.Status, p.Raw)
+		}
+	}
+	close(release)
+	eventually(t, "the partition", func() bool {
+		p := r.rest("GET", a.URL+"?partition=1", nil)
+		return p.Status == 200 && p.cells() == "10|‹masked:pii.email›|NULL\n11|NULL|NULL\n"
+	})
+	if n := fetches.Load(); n != 1 {
+		t.Errorf("%d fetches from the storage", n)
+	}
+}
+
 // TestSQLAPISandbox is the SQL API against a server that runs SQL, with the
 // shipped bundle and the real analyser.
 func TestSQLAPISandbox(t *testing.T) {
