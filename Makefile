@@ -24,9 +24,9 @@ cross:
 	@set -e; for p in $(PLATFORMS); do echo "$$p"; \
 		CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} go build -trimpath -o /dev/null ./cmd/jit; done
 
-## bench: every benchmark, once
+## bench: the figures with goals, each against its baseline; writes docs/performance.md
 bench:
-	@go test -run '^$$' -bench . -benchmem ./...
+	@.ci/bench
 
 ## fuzz: every fuzz target for FUZZTIME
 fuzz:

@@ -3,6 +3,7 @@ package broker
 import (
 	"bytes"
 	stdgzip "compress/gzip"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -45,17 +46,21 @@ func (r *rig) benchChunk(masks []policy.ColumnMask, address string, rows int64, 
 		set.l = l
 	}
 	r.b.mu.Unlock()
-	columns := make([]snowflake.Column, len(masks))
-	for i := range columns {
-		columns[i] = snowflake.Column{Name: "C" + strconv.Itoa(i), Type: "text"}
-	}
-	set.rewrites, _ = r.b.rewrites(masks, columns, new(recording.ResultFacts))
+	set.rewrites, _ = r.b.rewrites(masks, textColumns(len(masks)), new(recording.ResultFacts))
 	name, err := newToken()
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	r.b.chunks.put(name.Reveal(), chunkRef{set: set, rows: rows})
 	return r.url + chunkPrefix + name.Reveal(), map[string]string{chunkHeader: "secret"}
+}
+
+func textColumns(n int) []snowflake.Column {
+	columns := make([]snowflake.Column, n)
+	for i := range columns {
+		columns[i] = snowflake.Column{Name: "C" + strconv.Itoa(i), Type: "text"}
+	}
+	return columns
 }
 
 // BenchmarkChunk is the chunk path: fetch, inflate, mask, send, of 16 MB of JSON
@@ -141,6 +146,49 @@ func replaceBody(resp *http.Response, r io.Reader, err error) error {
 		io.Closer
 	}{r, resp.Body}
 	return nil
+}
+
+// BenchmarkMaskRows masks 4 of 10 columns of rows, one of them under an HMAC of
+// values that repeat, and has encoding/json decode the rows, replaces the same
+// cells and encodes them, in turns. "x-json" is how many times faster the first is.
+func BenchmarkMaskRows(b *testing.B) {
+	r, _ := benchRig(b, nil, nil)
+	plan, _ := r.b.rewrites(benchMasks, textColumns(len(benchMasks)), new(recording.ResultFacts))
+	in := benchRows(nil, 40000)
+	b.SetBytes(int64(len(in)))
+	b.ReportAllocs()
+	var ours, theirs time.Duration
+	for b.Loop() {
+		began := time.Now()
+		if _, err := snowflake.NewRowMasker(plan).MaskStream(io.Discard, bytes.NewReader(in)); err != nil {
+			b.Fatal(err)
+		}
+		ours += time.Since(began)
+		b.StopTimer()
+		began = time.Now()
+		if err := decodeMaskEncode(plan, in); err != nil {
+			b.Fatal(err)
+		}
+		theirs += time.Since(began)
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(theirs)/float64(ours), "x-json")
+}
+
+func decodeMaskEncode(plan []snowflake.Rewrite, in []byte) error {
+	var rows [][]*string
+	if err := json.Unmarshal(append(append([]byte{'['}, in...), ']'), &rows); err != nil {
+		return err
+	}
+	for _, row := range rows {
+		for c := range row {
+			if row[c] != nil && plan[c].Text != nil {
+				s := string(plan[c].Text(nil, []byte(*row[c])))
+				row[c] = &s
+			}
+		}
+	}
+	return json.NewEncoder(io.Discard).Encode(rows)
 }
 
 // A client that refuses what is not compressed gets gzip; a cut chunk does not

@@ -108,13 +108,14 @@ func BenchmarkExplain(b *testing.B) {
 		for _, f := range files {
 			texts = append(texts, readCorpus(b, f)...)
 		}
-		var took []time.Duration
+		took := make([]time.Duration, len(texts)) // the fastest of the rounds
 		for b.Loop() {
-			took = took[:0]
-			for _, text := range texts {
+			for i, text := range texts {
 				start := time.Now()
 				bundle.Explain(text, in, catalog)
-				took = append(took, time.Since(start))
+				if d := time.Since(start); took[i] == 0 || d < took[i] {
+					took[i] = d
+				}
 			}
 		}
 		slices.Sort(took)
