@@ -77,6 +77,10 @@ func registerServerFlags(f *pflag.FlagSet, file *string, flags *serverOptions) {
 	f.StringVar(&flags.AdminGroup, "admin-group", "", `group that manages connections and policy (default "jit-admins")`)
 	f.StringVar(&flags.AuditorGroup, "auditor-group", "", `group that searches everybody's statements (default "jit-auditors")`)
 	f.StringSliceVar(&flags.WebhookAllow, "webhook-allow", nil, "networks that webhooks may reach although they are not public, such as 10.1.0.0/16")
+	f.StringVar(&flags.SMTPURL, "smtp-url", "", "mail server, smtp://USER@HOST:PORT (STARTTLS) or smtps://USER@HOST:PORT, without a password (default no mail)")
+	f.StringVar(&flags.SMTPPasswordFile, "smtp-password-file", "", "file with the password of the mail server's user")
+	f.StringVar(&flags.MailFrom, "mail-from", "", "sender of mail")
+	f.StringSliceVar(&flags.MailTo, "mail-to", nil, "whom to write to, ADDRESS or GROUP=ADDRESS for what that group decides")
 	f.StringVar(&flags.MetricsListen, "metrics-listen", "", "address that answers Prometheus at /metrics, without sign-in: keep it private (default none)")
 	f.IntVar(&flags.Rate, "rate", 0, "calls a second that one caller may make, negative for no limit (default 100)")
 	f.StringVar(&flags.PublicURL, "public-url", "", "how clients reach the server; needed unless it listens on loopback")
@@ -118,7 +122,11 @@ func (a *App) serve(ctx context.Context, o serverOptions) error {
 	if err != nil {
 		return err
 	}
-	store, err := approval.NewStore(approval.StoreConfig{Dir: o.Data, Database: o.Database, RecordingsURL: o.Recordings, SecretsURL: o.SecretsURL, Policy: bundle, AdminGroup: o.AdminGroup, AuditorGroup: o.AuditorGroup, WebhookAllow: networks, Retention: retention, RecordingsLock: lock, Logger: logger})
+	mail, err := a.mailWithPassword(o)
+	if err != nil {
+		return err
+	}
+	store, err := approval.NewStore(approval.StoreConfig{Dir: o.Data, PublicURL: o.PublicURL, Mail: mail, Database: o.Database, RecordingsURL: o.Recordings, SecretsURL: o.SecretsURL, Policy: bundle, AdminGroup: o.AdminGroup, AuditorGroup: o.AuditorGroup, WebhookAllow: networks, Retention: retention, RecordingsLock: lock, Logger: logger})
 	if err != nil {
 		return &Failure{What: "opening " + o.Data, Err: err}
 	}

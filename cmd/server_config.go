@@ -42,6 +42,11 @@ type serverOptions struct {
 	Database      string   `yaml:"database"`
 	Recordings    string   `yaml:"recordings"`
 
+	SMTPURL          string   `yaml:"smtp_url"`
+	SMTPPasswordFile string   `yaml:"smtp_password_file"`
+	MailFrom         string   `yaml:"mail_from"`
+	MailTo           []string `yaml:"mail_to"`
+
 	RecordingsRetention string `yaml:"recordings_retention"`
 	RecordingsLock      string `yaml:"recordings_lock"`
 
@@ -240,6 +245,9 @@ func (o serverOptions) check() error {
 		return err
 	}
 	if _, err := o.networks(); err != nil {
+		return err
+	}
+	if _, err := o.mail(); err != nil {
 		return err
 	}
 	if _, _, err := o.spans(); err != nil {

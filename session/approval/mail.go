@@ -202,3 +202,9 @@ func (s *Store) enqueueMail(ctx context.Context, c *change) error {
 	}
 	return nil
 }
+
+// Check says what is wrong with the settings, as NewStore would.
+func (m Mail) Check() error {
+	_, err := newMailer(m)
+	return err
+}
