@@ -1,5 +1,11 @@
 package recording
 
+import (
+	"errors"
+	"fmt"
+	"math"
+)
+
 // commitLoop is the only writer of events.jsonl. Everything that is queued
 // while one sync runs shares the next one.
 func (w *Writer) commitLoop() {
@@ -69,7 +75,32 @@ func (w *Writer) commit(batch []*entry, buf []byte) []byte {
 	return buf
 }
 
+// reserveStep is how much room is made at once for what will be recorded. Seal and
+// Recover give back what is left.
+const reserveStep = 1 << 20
+
+// reserve makes sure that what is written up to end fits. A disk that is full is
+// found here, where the log ends with a whole line.
+func (w *Writer) reserve(end int64) error {
+	if end <= w.reserved {
+		return nil
+	}
+	next := (end/reserveStep + 1) * reserveStep
+	err := w.file.reserve(w.reserved, next-w.reserved)
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		next = math.MaxInt64 // it cannot be known: the write will tell
+	case err != nil:
+		return fmt.Errorf("making room on the disk: %w", err)
+	}
+	w.reserved = next
+	return nil
+}
+
 func (w *Writer) write(buf []byte, at int64) error {
+	if err := w.reserve(at + int64(len(buf))); err != nil {
+		return err
+	}
 	if _, err := w.file.WriteAt(buf, at); err != nil {
 		// The disk is full, or gone: give back the torn part if that still
 		// works. If not, a reader recognises it by the missing newline.

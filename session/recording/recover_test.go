@@ -190,6 +190,13 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if mode, dir, ok := strings.Cut(os.Getenv("RECORDING_TEST_DISK"), ":"); ok {
+		if err := fillDisk(dir, mode == "read-only"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	os.Exit(m.Run())
 }
 

@@ -57,6 +57,9 @@ func (w *Writer) finish(last Event) error {
 			return err
 		}
 	}
+	if err := w.file.Truncate(w.size); err != nil { // gives back what was reserved
+		return err
+	}
 	// Commit point: with this checkpoint the recording is sealed. A crash before
 	// it leaves one that Recover seals; after it, one that may have to be sent.
 	return w.signCheckpoint()

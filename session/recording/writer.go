@@ -77,6 +77,8 @@ type Writer struct {
 	last tlog.Hash
 	size int64 // durable bytes of events.jsonl
 
+	reserved int64 // bytes of events.jsonl that the disk has room for; the committer's alone
+
 	signed signedNote // the last checkpoint; changed by signCheckpoint alone
 
 	delivery delivery // not guarded by mu, see there
@@ -91,10 +93,13 @@ type eventFile interface {
 	ReadAt(p []byte, off int64) (int, error)
 	Truncate(size int64) error
 	syncData() error
+	reserve(offset, n int64) error // errors.ErrUnsupported where that cannot be
 	Close() error
 }
 
 type osFile struct{ *os.File }
+
+func (f osFile) reserve(offset, n int64) error { return reserveSpace(f.File, offset, n) }
 
 // lock takes a recording for this process, or is ErrBusy.
 func lock(f *os.File) error {
