@@ -8,7 +8,9 @@
 #   .cache/snow      venv: the snow command line
 #   .cache/dbt       venv: dbt
 #   .cache/jdbc      Snowflake's JDBC driver, and the agent compiled for it
+#   .cache/openapi  venv: openapi-spec-validator
 #   .cache/ocsf      venv: the published OCSF schemas
+#   .cache/helm     Helm, to render the chart with
 #   .cache/versitygw an S3 server with object lock
 #
 # Every part is an exact version. A part that is there already costs nothing:
@@ -35,6 +37,7 @@ need javac default-jdk-headless
 need mvn maven
 need dbus-run-session dbus-daemon
 need gnome-keyring-daemon gnome-keyring
+need systemd-analyze systemd
 need chromium chromium
 # PostgreSQL's programs are not on the PATH of Debian.
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need initdb postgresql
@@ -51,7 +54,7 @@ if ((${#missing[@]})); then
 fi
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "python3 is $(python3 -V); 3.11 or newer is needed"
 node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || die "node is $(node -v); 20 or newer is needed"
-java -version 2>&1 | grep -Eq 'version "(1[1-9]|[2-9][0-9])' || die "java 11 or newer is needed, for WireMock"
+java -version 2>&1 | grep -Eq 'version "(1[7-9]|[2-9][0-9])' || die "java 17 or newer is needed, for WireMock and the JDBC agent"
 
 # retry COMMAND…: package indexes have bad minutes.
 retry() {
@@ -110,5 +113,7 @@ part clients .ci/requirements-clients.txt -- venv clients .ci/requirements-clien
 part snow .ci/requirements-snow.txt -- venv snow .ci/requirements-snow.txt
 part dbt .ci/requirements-dbt.txt -- venv dbt .ci/requirements-dbt.txt
 part jdbc .ci/jdbc.txt cmd/jit/testdata/agents/java/Agent.java -- jdbc .ci/jdbc.txt cmd/jit/testdata/agents/java
+part openapi .ci/requirements-openapi.txt -- venv openapi .ci/requirements-openapi.txt
+part helm .ci/helm.txt -- gotool helm .ci/helm.txt
 part versitygw .ci/versitygw.txt -- gotool versitygw .ci/versitygw.txt
 part ocsf .ci/requirements-ocsf.txt -- venv ocsf .ci/requirements-ocsf.txt
