@@ -14,7 +14,7 @@ import (
 const (
 	PathStatements = "/api/v2/statements"
 	// HeaderTokenType says what kind of token stands behind Bearer.
-	HeaderTokenType = "X-Snowflake-Authorization-Token-Type"
+	HeaderTokenType = "X-Snowflake-Authorization-Token-Type" //nolint:gosec // G101: a header's name
 
 	CodeExecuted = "090001"
 	// MessageBatch stands for rows in the answer to several statements.
