@@ -179,8 +179,10 @@ var resultFormats = []string{"GO_QUERY_RESULT_FORMAT", "PYTHON_CONNECTOR_QUERY_R
 // without a word: they mean nothing upstream, where the broker is the client.
 var driverParameters = []string{"CLIENT_", "PYTHON_", "JDBC_", "ODBC_", "GO_", "DOTNET_", "C_API_", "JS_", "NODE_", "SNOWPARK_"}
 
-// clientMarks are those without a prefix: Snowpark's marks for its own telemetry.
-var clientMarks = []string{"_PLAN_UUID", "AUTO_CLEAN_UP_TEMP_TABLE"}
+// clientMarks are those without a prefix: Snowpark's marks for its own telemetry,
+// and what JDBC sends with every statement that has binds, which Snowflake takes
+// from the other drivers without it.
+var clientMarks = []string{"_PLAN_UUID", "AUTO_CLEAN_UP_TEMP_TABLE", "NEW_SQL_FORMAT"}
 
 const multiStatementCount = "MULTI_STATEMENT_COUNT"
 
