@@ -83,6 +83,7 @@ func (s *Server) renderAnswer(r *http.Request, ex *execution) (*answerData, erro
 	a := ex.out.answer
 	d := &answerData{resultData: plain, RowType: a.RowType}
 	d.Total, d.Returned = a.Rows, a.Rows
+	d.Format, d.RowSetBase64 = "json", nil // whatever the client asked for
 	switch {
 	case a.IsArrow:
 		d.Format = "arrow"
