@@ -69,11 +69,11 @@ func (b *Broker) start(l *login, s *statement) {
 		out := b.execute(ctx, l, s)
 		s.req, s.params = snowflake.QueryRequest{}, nil // binds are large
 		l.keep(len(out.body))
+		if l.sqlAPI {
+			b.api.put(l) // before the answer: the next request may come with it
+		}
 		s.settle(out)
 		l.settled(s)
-		if l.sqlAPI {
-			b.api.put(l)
-		}
 	})
 }
 

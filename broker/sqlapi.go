@@ -36,6 +36,12 @@ func (b *Broker) serveSubmit(w http.ResponseWriter, r *http.Request, _ string) {
 	if !b.authorizeAPI(w, r) {
 		return
 	}
+	if kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); !strings.EqualFold(strings.TrimSpace(kind), snowflake.ContentType) {
+		ref := faultBody.refuse("the body of the SQL API is application/json")
+		b.recordRefusal(r.Context(), "", ref)
+		writeBody(w, http.StatusUnsupportedMediaType, apiRefusal(ref, 0))
+		return
+	}
 	q, ref := apiQuery(r, "requestId", "async", "nullable", "retry")
 	async := q["async"] == "true"
 	var sub snowflake.Submission
@@ -74,10 +80,6 @@ func (b *Broker) serveSubmit(w http.ResponseWriter, r *http.Request, _ string) {
 
 // readSubmission reads the body of a submission.
 func readSubmission(r *http.Request) (snowflake.Submission, *refusal) {
-	kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
-	if !strings.EqualFold(strings.TrimSpace(kind), snowflake.ContentType) {
-		return snowflake.Submission{}, faultBody.refuse("the body of the SQL API is application/json")
-	}
 	body, err := snowflake.ReadBody(r.Body, r.Header.Get("Content-Encoding"), snowflake.MaxRequestBody)
 	if err != nil {
 		return snowflake.Submission{}, faultBody.refuse("the body cannot be read, or is larger than allowed")
@@ -294,8 +296,8 @@ func apiQuery(r *http.Request, known ...string) (map[string]string, *refusal) {
 	return q, nil
 }
 
-// apiStatus is the HTTP status of a refusal. What may have run is never one that
-// clients send again by themselves.
+// apiStatus is the HTTP status of a refusal. What may have run is never a 5xx,
+// which clients send again by themselves; 408 is Snowflake's own for a timeout.
 func apiStatus(ref *refusal) int {
 	switch ref.code {
 	case faultBody.code:
@@ -320,14 +322,18 @@ func apiStatus(ref *refusal) int {
 }
 
 func writeAPIRefusal(w http.ResponseWriter, ref *refusal, created int64) {
-	writeBody(w, apiStatus(ref), snowflake.StatementAnswer{Code: ref.gs, SQLState: ref.sqlState, Message: ref.message(),
-		Handle: ref.statement, Created: created}.Append(nil))
+	writeBody(w, apiStatus(ref), apiRefusal(ref, created))
+}
+
+func apiRefusal(ref *refusal, created int64) []byte {
+	return snowflake.StatementAnswer{Code: ref.gs, SQLState: ref.sqlState, Message: ref.message(),
+		Handle: ref.statement, Created: created}.Append(nil)
 }
 
 // refuseAPI answers what is not served of the REST API.
 func refuseAPI(w http.ResponseWriter, status int) {
 	ref := faultRoute.refuse("of the REST API only /api/v2/statements is served; do it in SQL")
-	writeBody(w, status, snowflake.StatementAnswer{Code: ref.gs, SQLState: ref.sqlState, Message: ref.message()}.Append(nil))
+	writeBody(w, status, apiRefusal(ref, 0))
 }
 
 // openAPILogin opens a session for a request.

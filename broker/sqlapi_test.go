@@ -182,7 +182,7 @@ func TestSQLAPI(t *testing.T) {
 			"a format":           {422, "JIT-2003", "", body{"statement": "select 1", "parameters": body{"date_output_format": "YYYY"}}, nil},
 			"autocommit":         {422, "JIT-2003", "", body{"statement": "insert into t values (1)", "parameters": body{"autocommit": false}}, nil},
 			"a lone USE":         {422, "JIT-2003", "", body{"statement": "use schema other"}, nil},
-			"a form":             {400, "JIT-2007", "", body{"statement": "select 1"}, func(q *http.Request) { q.Header.Set("Content-Type", "text/plain") }},
+			"a form":             {415, "JIT-2007", "", body{"statement": "select 1"}, func(q *http.Request) { q.Header.Set("Content-Type", "text/plain") }},
 			"two, none told":     {422, "JIT-2009", "", body{"statement": "select 1; select 2"}, nil},
 			"another lease":      {401, "JIT-1001", "", body{"statement": "select 1"}, func(q *http.Request) { q.Header.Set("Authorization", "Bearer x") }},
 			"no token":           {401, "JIT-1001", "", body{"statement": "select 1"}, func(q *http.Request) { q.Header.Del("Authorization") }},

@@ -241,7 +241,7 @@ func (b *Broker) servePartition(w http.ResponseWriter, r *http.Request, handle s
 func writePartitionFault(w http.ResponseWriter, why string) {
 	ref := faultUpstream.refuse(why)
 	ref.ran, ref.next = nothingRun, "ask for the partition again."
-	writeBody(w, http.StatusServiceUnavailable, snowflake.StatementAnswer{Code: ref.gs, SQLState: ref.sqlState, Message: ref.message()}.Append(nil))
+	writeBody(w, http.StatusServiceUnavailable, apiRefusal(ref, 0))
 }
 
 // partitionWriter puts rows into their frame and, if the client takes it, gzip.
