@@ -206,8 +206,12 @@ func (b *Broker) awaitAPI(w http.ResponseWriter, r *http.Request, at apiStatemen
 	select {
 	case <-at.s.done:
 	case <-t.C:
-		writeBody(w, http.StatusAccepted, at.underWay(wait == 0).Append(nil))
-		return
+		select {
+		case <-at.s.done: // both at once
+		default:
+			writeBody(w, http.StatusAccepted, at.underWay(wait == 0).Append(nil))
+			return
+		}
 	case <-r.Context().Done(): // the client has gone; it may come back
 		return
 	}

@@ -222,6 +222,7 @@ func TestSQLAPI(t *testing.T) {
 			t.Fatalf("got %d %s", again.Status, again.Raw)
 		}
 		// Another request does not wait behind the held one.
+		r.b.poll = longPoll
 		if other := r.rest("POST", statements, body{"statement": "select 1"}); other.Status != 200 {
 			t.Fatalf("got %d %s", other.Status, other.Raw)
 		}
