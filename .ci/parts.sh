@@ -4,6 +4,7 @@
 #   .cache/driver    venv: Snowflake's Python driver 5.x, sqlglot
 #   .cache/fakesnow  venv: fakesnow (an upstream), Snowflake's Python driver 4.x
 #   .cache/node      Snowflake's Node driver, oidc-provider, WireMock
+#   .cache/saml      a SAML identity provider
 #   .cache/clients   venv: SQLAlchemy, Snowpark, pandas, ADBC
 #   .cache/snow      venv: the snow command line
 #   .cache/dbt       venv: dbt
@@ -88,7 +89,7 @@ venv() { # venv NAME REQUIREMENTS
 packages() { # packages NAME FOLDER
   mkdir -p "$cache/$1"
   cp "$2/package.json" "$2/package-lock.json" "$cache/$1/"
-  # No install scripts: none of the three needs one.
+  # No install scripts: none of them needs one.
   retry npm --prefix "$cache/$1" ci --no-audit --no-fund --ignore-scripts --loglevel=error >/dev/null
 }
 
@@ -109,6 +110,7 @@ gotool() { # gotool NAME FILE: the program that FILE names as PACKAGE@VERSION
 part driver .ci/requirements-driver.txt -- venv driver .ci/requirements-driver.txt
 part fakesnow .ci/requirements-fakesnow.txt -- venv fakesnow .ci/requirements-fakesnow.txt
 part node cmd/jit/testdata/node/package.json cmd/jit/testdata/node/package-lock.json -- packages node cmd/jit/testdata/node
+part saml session/identity/bridge/testdata/package.json session/identity/bridge/testdata/package-lock.json -- packages saml session/identity/bridge/testdata
 part clients .ci/requirements-clients.txt -- venv clients .ci/requirements-clients.txt
 part snow .ci/requirements-snow.txt -- venv snow .ci/requirements-snow.txt
 part dbt .ci/requirements-dbt.txt -- venv dbt .ci/requirements-dbt.txt

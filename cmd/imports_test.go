@@ -22,6 +22,7 @@ var levels = map[string]int{
 
 	"policy/sql":        1,
 	"session/recording": 1,
+	"session/terminal":  1,
 	"broker/snowflake":  1,
 
 	"policy":                   2,
@@ -30,6 +31,7 @@ var levels = map[string]int{
 	"broker/snowflake/sandbox": 2,
 	"session/identity":         2,
 	"session/identity/op":      2,
+	"session/identity/bridge":  2,
 
 	"session": 3,
 	"replay":  3,

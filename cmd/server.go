@@ -76,6 +76,10 @@ func registerServerFlags(f *pflag.FlagSet, file *string, flags *serverOptions) {
 	f.StringVar(&flags.GroupsClaim, "groups-claim", "", `claim that lists a person's groups (default "groups")`)
 	f.StringVar(&flags.AdminGroup, "admin-group", "", `group that manages connections and policy (default "jit-admins")`)
 	f.StringVar(&flags.AuditorGroup, "auditor-group", "", `group that searches everybody's statements (default "jit-auditors")`)
+	f.StringVar(&flags.SAMLMetadata, "saml-metadata", "", "metadata file of a SAML identity provider: people sign in there, instead of at --issuer")
+	f.StringVar(&flags.SAMLGroupsAttribute, "saml-groups-attribute", "", `SAML attribute with a person's groups (default "groups")`)
+	f.StringVar(&flags.SAMLEmailAttribute, "saml-email-attribute", "", `SAML attribute with a person's e-mail address (default "email")`)
+	f.StringVar(&flags.SAMLNameAttribute, "saml-name-attribute", "", `SAML attribute with a person's name (default "name")`)
 	f.StringSliceVar(&flags.WebhookAllow, "webhook-allow", nil, "networks that webhooks may reach although they are not public, such as 10.1.0.0/16")
 	f.StringVar(&flags.SMTPURL, "smtp-url", "", "mail server, smtp://USER@HOST:PORT (STARTTLS) or smtps://USER@HOST:PORT, without a password (default no mail)")
 	f.StringVar(&flags.SMTPPasswordFile, "smtp-password-file", "", "file with the password of the mail server's user")
@@ -135,8 +139,12 @@ func (a *App) serve(ctx context.Context, o serverOptions) error {
 			logger.Error("closing the store failed", "error", err)
 		}
 	}()
+	signIn, err := o.signIn(store, logger)
+	if err != nil {
+		return err
+	}
 	srv, err := approval.NewServer(approval.Config{
-		Store: store, Issuer: o.Issuer, ClientID: o.ClientID, Scopes: o.Scopes, Audiences: o.Audience, GroupsClaim: o.GroupsClaim,
+		Store: store, SignIn: signIn, Issuer: o.Issuer, ClientID: o.ClientID, Scopes: o.Scopes, Audiences: o.Audience, GroupsClaim: o.GroupsClaim,
 		Machines: o.machines(), PublicURL: o.PublicURL, BehindProxy: o.BehindProxy, Rate: o.Rate, Version: Version, Logger: logger,
 	})
 	if err != nil {

@@ -50,6 +50,11 @@ type serverOptions struct {
 	RecordingsRetention string `yaml:"recordings_retention"`
 	RecordingsLock      string `yaml:"recordings_lock"`
 
+	SAMLMetadata        string `yaml:"saml_metadata"`
+	SAMLGroupsAttribute string `yaml:"saml_groups_attribute"`
+	SAMLEmailAttribute  string `yaml:"saml_email_attribute"`
+	SAMLNameAttribute   string `yaml:"saml_name_attribute"`
+
 	Identities []machineIdentity `yaml:"identities"` // of machines; config file only
 }
 
@@ -76,6 +81,7 @@ func (a *App) serverSettings(file string, flags serverOptions, changed func(stri
 	if err != nil {
 		return o, err
 	}
+	o = o.withSAML()
 	return o, o.check()
 }
 
@@ -232,6 +238,9 @@ func serverEnv(flag string) string {
 
 // check refuses what would be unsafe or cannot work.
 func (o serverOptions) check() error {
+	if err := o.checkSAML(); err != nil {
+		return err
+	}
 	if o.Issuer == "" || o.ClientID == "" {
 		return usagef("--issuer and --client-id are needed: they say who may sign in")
 	}

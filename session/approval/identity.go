@@ -37,6 +37,9 @@ func newIdentities(cfg Config) *identities {
 		others: map[string]*trusted{}, now: cfg.Store.cfg.Now,
 	}
 	i.people = i.trust(cfg.Issuer, cfg.HTTPClient)
+	if cfg.SignIn != nil {
+		i.people.own = oidc.NewVerifier(cfg.Issuer, cfg.SignIn, &oidc.Config{SkipClientIDCheck: true, Now: i.now, SupportedSigningAlgs: []string{oidc.ES256}})
+	}
 	for _, m := range cfg.Machines {
 		if m.Issuer != cfg.Issuer && i.others[m.Issuer] == nil {
 			i.others[m.Issuer] = i.trust(m.Issuer, cfg.HTTPClient)

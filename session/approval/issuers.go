@@ -21,6 +21,7 @@ type trusted struct {
 	url string
 	hc  *http.Client
 	now func() time.Time
+	own *oidc.IDTokenVerifier // set if the issuer is this server: nothing is discovered
 
 	mu       sync.Mutex
 	verifier *oidc.IDTokenVerifier
@@ -44,6 +45,9 @@ const (
 
 // discovered returns the verifier, discovering the issuer if need be.
 func (t *trusted) discovered(ctx context.Context) (*oidc.IDTokenVerifier, error) {
+	if t.own != nil {
+		return t.own, nil
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	age := t.now().Sub(t.at)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/jit-access/jit/session"
+	"github.com/jit-access/jit/session/identity/bridge"
 	"github.com/jit-access/jit/session/loopback"
 	"github.com/jit-access/jit/session/secret"
 )
@@ -34,8 +36,11 @@ type Config struct {
 	BehindProxy bool              // a proxy in front checks the Host header and terminates TLS
 	Version     string            // of jit
 	Rate        int               // calls a second of one caller, four times as many at once; default 100, < 0 = no limit
-	HTTPClient  *http.Client
-	Logger      *slog.Logger
+	// SignIn, if set, is the issuer: the server itself, for companies with SAML.
+	// Its URL is Issuer.
+	SignIn     *bridge.Bridge
+	HTTPClient *http.Client
+	Logger     *slog.Logger
 }
 
 // Server puts the HTTP API in front of a Store.
@@ -47,6 +52,7 @@ type Server struct {
 	host     string // of PublicURL
 	api      huma.API
 	handler  http.Handler
+	signIn   http.Handler  // of Config.SignIn
 	stopping chan struct{} // closed by Serve: ends event streams
 	streams  streams
 	metrics  *metrics
@@ -106,6 +112,9 @@ func NewServer(cfg Config) (*Server, error) {
 			return nil, errors.New("making the approval server: the public URL must be https://HOST")
 		}
 		s.host = u.Hostname()
+	}
+	if cfg.SignIn != nil {
+		s.signIn = cfg.SignIn.Handler()
 	}
 	s.handler = s.routes()
 	return s, nil
@@ -258,6 +267,10 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		h.Set("X-Content-Type-Options", "nosniff")
 		if !s.cfg.BehindProxy && !s.hostAllowed(r.Host) {
 			s.writeProblem(w, r, session.Refuse(session.ErrForbidden, "The server is not known by this name. Use its public URL."))
+			return
+		}
+		if s.cfg.SignIn != nil && slices.Contains(bridge.Paths(), r.URL.Path) {
+			s.signIn.ServeHTTP(w, r) // the part for browsers, which has rules of its own
 			return
 		}
 		if r.Header.Get("Origin") != "" {
