@@ -85,10 +85,7 @@ func (a *App) completeFlag(list candidates) cobra.CompletionFunc {
 
 // candidates asks quietly: pressing Tab never signs in, asks nor prints.
 func (a *App) candidates(ctx context.Context, lists ...candidates) ([]cobra.Completion, cobra.ShellCompDirective) {
-	quiet := &App{
-		In: strings.NewReader(""), Out: io.Discard, Err: io.Discard, Getenv: a.Getenv, Now: a.Now, Logger: a.Logger, Paths: a.Paths,
-		server: a.server, identity: a.identity, source: a.source,
-	}
+	quiet := quietApp(a)
 	if ctx == nil {
 		ctx = context.Background()
 	}
@@ -104,6 +101,15 @@ func (a *App) candidates(ctx context.Context, lists ...candidates) ([]cobra.Comp
 		all = append(all, found...)
 	}
 	return all, cobra.ShellCompDirectiveNoFileComp
+}
+
+// quietApp is a without its terminal: it signs nobody in, asks nothing and
+// prints nothing.
+func quietApp(a *App) *App {
+	return &App{
+		In: strings.NewReader(""), Out: io.Discard, Err: io.Discard, Getenv: a.Getenv, Now: a.Now, Logger: a.Logger, Paths: a.Paths,
+		server: a.server, identity: a.identity, source: a.source,
+	}
 }
 
 // described is one candidate. What people and agents wrote stays out of a

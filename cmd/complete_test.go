@@ -44,7 +44,7 @@ func TestCompletionOffersWhatThereIs(t *testing.T) {
 	req := alice.ask("tidy\tup\x1b[2J")
 
 	for _, c := range []struct {
-		who  *terminal
+		who  *seat
 		line []string
 		want string
 	}{

@@ -64,15 +64,15 @@ func newOffice(t *testing.T) *office {
 	return o
 }
 
-// terminal is one person's.
-type terminal struct {
+// seat is one person at a terminal of their own.
+type seat struct {
 	*App
 	t   *testing.T
 	out *bytes.Buffer
 	err *typist
 }
 
-func (o *office) signIn(name string) *terminal {
+func (o *office) signIn(name string) *seat {
 	o.t.Helper()
 	a, out, errs := signInApp(o.t, func(code string) {
 		if err := o.provider.provider.Approve(context.Background(), code, name); err != nil {
@@ -83,16 +83,16 @@ func (o *office) signIn(name string) *terminal {
 	if code := runCommand(o.t, a, newLoginCommand(a)); code != ExitOK {
 		o.t.Fatalf("login of %s: exit %d\n%s", name, code, errs)
 	}
-	return &terminal{a, o.t, out, errs}
+	return &seat{a, o.t, out, errs}
 }
 
 // run runs one command line and returns what it printed.
-func (tm *terminal) run(want ExitCode, args ...string) (stdout, stderr string) {
+func (tm *seat) run(want ExitCode, args ...string) (stdout, stderr string) {
 	tm.t.Helper()
 	tm.out.Reset()
 	before := len(tm.err.String())
+	server := tm.server // the flag's default takes it away
 	root := newRoot(tm.App)
-	server := tm.server // the flag's default would take it away
 	code := runCommand(tm.t, tm.App, root, append([]string{"--server", server}, args...)...)
 	stderr = tm.err.String()[before:]
 	if code != want {
@@ -106,7 +106,7 @@ func (tm *terminal) run(want ExitCode, args ...string) (stdout, stderr string) {
 	return tm.out.String(), stderr
 }
 
-func (tm *terminal) api() *approval.Client {
+func (tm *seat) api() *approval.Client {
 	tm.t.Helper()
 	client, _, err := tm.client(tm.t.Context())
 	if err != nil {
@@ -115,7 +115,7 @@ func (tm *terminal) api() *approval.Client {
 	return client
 }
 
-func (tm *terminal) ask(reason string) session.Request {
+func (tm *seat) ask(reason string) session.Request {
 	tm.t.Helper()
 	r, err := tm.api().Submit(tm.t.Context(), session.Submission{
 		Kind: session.RequestSession, Reason: reason, Scope: session.Scope{Connection: "prod", TTL: time.Hour},

@@ -88,6 +88,7 @@ func commands(a *App) []*cobra.Command {
 		newDemoAgentCommand(a),
 		newDemoCommand(a),
 		newDenyCommand(a),
+		newDoctorCommand(a),
 		newEnvCommand(a),
 		newExecCommand(a),
 		newLoginCommand(a),

@@ -80,7 +80,7 @@ func TestMachineIdentity(t *testing.T) {
 	t.Cleanup(web.Close)
 
 	a, out, errs := signInApp(t, func(string) { t.Error("a machine was asked to sign in") })
-	tm := &terminal{a, t, out, errs}
+	tm := &seat{a, t, out, errs}
 	token := jobs.token(t, "jit-ci", "myorg/etl")
 	file := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
