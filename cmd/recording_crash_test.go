@@ -54,8 +54,9 @@ func crashProcess(args []string) int {
 }
 
 // TestSealAfterKill: jit is killed while its session runs. Whatever the agent
-// was shown is in the recording that `jit recording seal` then seals and sends,
-// here and at the server, and an auditor's check of either says how it ended.
+// was shown is in the recording that `jit recording seal`, `jit gc` or the next run
+// then seals and sends, here and at the server, and an auditor's check of either
+// says how it ended.
 func TestSealAfterKill(t *testing.T) {
 	quiet := &App{Out: io.Discard, Err: io.Discard, Getenv: func(string) string { return "" }, Now: time.Now, Logger: slog.New(slog.DiscardHandler)}
 	stage, err := quiet.raise(t.Context(), t.TempDir())
@@ -67,11 +68,35 @@ func TestSealAfterKill(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	for way, finish := range map[string]func(run func(want ExitCode, args ...string) string, id string){
+		"recording seal": func(run func(want ExitCode, args ...string) string, id string) {
+			// To the server the session is open: its process might only be out of reach.
+			run(ExitOK, "session", "revoke", id, "--reason", "its process died")
+			run(ExitOK, "recording", "seal")
+			contains(t, run(ExitOK, "recording", "seal"), "Nothing to seal")
+		},
+		"gc": func(run func(want ExitCode, args ...string) string, id string) {
+			contains(t, run(ExitOK, "gc", "--dry-run"), id, "seal and send")
+			contains(t, run(ExitOK, "recording", "list"), stateUnsealed) // the dry run did nothing
+			contains(t, run(ExitOK, "gc"), "is sealed")
+			contains(t, run(ExitOK, "gc"), "Nothing is left to do")
+		},
+		"the next run": func(run func(want ExitCode, args ...string) string, _ string) {
+			contains(t, run(ExitOK, "exec", "--connection", demoConnection, "--reason", "another", "--", "true"), "is sealed")
+			contains(t, run(ExitOK, "gc", "--dry-run"), "Nothing is left to do")
+		},
+	} {
+		t.Run(way, func(t *testing.T) { afterKill(t, stage, finish) })
+	}
+}
+
+func afterKill(t *testing.T, stage *demoStage, finish func(run func(want ExitCode, args ...string) string, id string)) {
 	alice := crash(t, stage)
 
 	// Same person, same machine, a later run.
 	var out, errs lockedBuffer
-	a := &App{In: strings.NewReader(""), Out: &out, Err: &errs, Getenv: quiet.Getenv, Now: time.Now, Logger: quiet.Logger, Paths: alice, source: stage.alice.source}
+	a := &App{In: strings.NewReader(""), Out: &out, Err: &errs, Getenv: func(string) string { return "" }, Now: time.Now,
+		Logger: slog.New(slog.DiscardHandler), Paths: alice, source: stage.alice.source}
 	run := func(want ExitCode, args ...string) string {
 		t.Helper()
 		before, said := len(out.String()), len(errs.String())
@@ -86,10 +111,7 @@ func TestSealAfterKill(t *testing.T) {
 	}
 	id := ids[0]
 	contains(t, run(ExitOK, "recording", "list"), id, stateUnsealed)
-	// To the server the session is open: its process might only be out of reach.
-	run(ExitOK, "session", "revoke", id, "--reason", "its process died")
-	run(ExitOK, "recording", "seal")
-	contains(t, run(ExitOK, "recording", "seal"), "Nothing to seal")
+	finish(run, id)
 	contains(t, run(ExitOK, "recording", "list"), stateRecovered)
 
 	run(ExitOK, "recording", "verify", id, "--ask-server")

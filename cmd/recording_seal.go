@@ -54,18 +54,20 @@ type recordingTarget interface {
 // sealer seals recordings, and sends them if it has somewhere to.
 type sealer struct {
 	a      *App
+	wait   time.Duration                          // how long one recording may take to reach the server
 	target func(sessionID string) recordingTarget // nil: offline
+	end    func(ctx context.Context, sessionID, why string) error
 }
 
 func (a *App) newSealer(ctx context.Context, offline bool) (*sealer, error) {
 	if offline {
-		return &sealer{a: a}, nil
+		return &sealer{a: a, wait: sendTime}, nil
 	}
 	client, _, err := a.client(ctx)
 	if err != nil {
 		return nil, errors.Join(err, &Failure{What: "nothing was sealed", Fix: "--offline seals without sending."})
 	}
-	return &sealer{a, func(id string) recordingTarget { return client.ForRecovery(id) }}, nil
+	return &sealer{a, sendTime, func(id string) recordingTarget { return client.ForRecovery(id) }, client.Revoke}, nil
 }
 
 // sendTime is how long one recording may take to reach the server.
@@ -105,7 +107,7 @@ func (s *sealer) seal(ctx context.Context, dir string) error {
 	if err != nil {
 		return &Failure{What: "making a key", Err: err}
 	}
-	opt := recording.Options{Signer: signer, VerifierKey: vkey, SealWait: sendTime, Logger: s.a.Logger, Now: s.a.Now}
+	opt := recording.Options{Signer: signer, VerifierKey: vkey, SealWait: s.wait, Logger: s.a.Logger, Now: s.a.Now}
 	if s.target != nil {
 		id, err := recording.SessionID(dir)
 		if err != nil {

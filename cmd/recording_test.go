@@ -104,7 +104,7 @@ func (r *recorder) run(args ...string) (stdout, stderr string, code ExitCode) {
 	r.errs.Reset()
 	root := &cobra.Command{Use: "jit", SilenceErrors: true, SilenceUsage: true}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%w", err) })
-	root.AddCommand(newReplayCommand(r.app), newRecordingCommand(r.app), newAuditCommand(r.app))
+	root.AddCommand(newReplayCommand(r.app), newRecordingCommand(r.app), newAuditCommand(r.app), newGCCommand(r.app))
 	markUsage(root)
 	root.SetArgs(args)
 	code = r.app.report(root.ExecuteContext(r.t.Context()))
@@ -410,7 +410,7 @@ func TestRecordingSealSends(t *testing.T) {
 	if err := rec.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s := &sealer{r.app, func(string) recordingTarget { return srv }}
+	s := &sealer{a: r.app, wait: sendTime, target: func(string) recordingTarget { return srv }}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel() // one try
 	if err := s.all(ctx); !errors.Is(err, recording.ErrPending) || !errors.Is(err, session.ErrUnavailable) {

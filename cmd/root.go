@@ -91,6 +91,7 @@ func commands(a *App) []*cobra.Command {
 		newDoctorCommand(a),
 		newEnvCommand(a),
 		newExecCommand(a),
+		newGCCommand(a),
 		newLoginCommand(a),
 		newLogoutCommand(a),
 		newManCommand(a),

@@ -63,6 +63,7 @@ func (a *App) execSession(ctx context.Context, o execOptions) error {
 	if err != nil {
 		return beforeStart(err)
 	}
+	a.sealLeftovers(ctx, &sealer{a: a, target: func(id string) recordingTarget { return client.ForRecovery(id) }, end: client.Revoke})
 	req, err := a.ask(ctx, client, o)
 	if err != nil {
 		return beforeStart(err)
