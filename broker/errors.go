@@ -38,7 +38,7 @@ var (
 	faultLogins = fault{"JIT-1004", "TOO_MANY_LOGINS", snowflake.CodeLoginFailed, "08001", nothingRun,
 		"close a connection, or use a smaller pool, then connect again.", true}
 	faultScope = fault{"JIT-1005", "OUTSIDE_GRANT", snowflake.CodeLoginFailed, "42501", nothingRun,
-		"connect without it, or ask for it with `jit exec --role --warehouse --database --schema`.", false}
+		"connect without it, or ask for it with `jit exec --role --warehouse`.", false}
 	faultUpstreamLogin = fault{"JIT-1006", "UPSTREAM_LOGIN_FAILED", snowflake.CodeLoginFailed, "08001", nothingRun,
 		"run `jit connection test` or ask who runs the approval server.", true}
 	faultGone = fault{"JIT-1007", "SESSION_GONE", snowflake.CodeSessionGone, "08001", nothingRun,
