@@ -28,6 +28,9 @@ func (a *App) ask(ctx context.Context, desk session.Desk, o execOptions) (sessio
 			return session.Request{}, err
 		}
 	}
+	if req.Emergency && req.State == session.StateApproved {
+		a.say("jit: EMERGENCY access. Everybody is told, every statement is marked, and somebody else looks at it afterwards.")
+	}
 	return req, settled(req)
 }
 

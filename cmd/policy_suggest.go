@@ -89,7 +89,7 @@ func (a *App) witnessed(name string) (policy.Witnessed, error) {
 	s := rec.Session()
 	w := policy.Witnessed{
 		Subject: policy.Subject{User: s.Principal, Email: s.Email},
-		Setting: policy.Setting{Connection: s.Connection, Role: s.Role, Warehouse: s.Warehouse, Database: s.Database, Schema: s.Schema},
+		Setting: policy.Setting{Connection: s.Connection, Role: s.Role, Warehouse: s.Warehouse, Database: s.Database, Schema: s.Schema, Emergency: s.Emergency},
 	}
 	x, err := rec.Index()
 	if err != nil {

@@ -95,7 +95,7 @@ func (a *App) revisit(b *policy.Bundle, dir string, doc *testDoc) error {
 	defer rec.Close() //nolint:errcheck // read only
 	s := rec.Session()
 	sub := policy.Subject{User: s.Principal, Email: s.Email}
-	set := policy.Setting{Connection: s.Connection, Role: s.Role, Warehouse: s.Warehouse, Database: s.Database, Schema: s.Schema, SessionID: s.ID}
+	set := policy.Setting{Connection: s.Connection, Role: s.Role, Warehouse: s.Warehouse, Database: s.Database, Schema: s.Schema, SessionID: s.ID, Emergency: s.Emergency}
 	var past []policy.Past
 	for e, err := range rec.Events() {
 		if err != nil {

@@ -134,7 +134,7 @@ type Request struct {
 	Case      Case // only for RequestStatement; of RequestExtension its SessionID
 	Reason    string
 	Ticket    string   // in another system; may be empty
-	Emergency bool     // a session that opens without a reviewer
+	Emergency bool     // a session that opens without a reviewer, or a statement in one
 	Rule      string   // the policy rule that asks for a human
 	RuleText  string   // the rule's @reason
 	Reviewers []string // groups that may decide; empty = the default review groups

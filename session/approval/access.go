@@ -186,5 +186,7 @@ func (s *Store) concerns(ctx context.Context, q querier, w Caller, ses session.S
 	if err != nil {
 		return false, err
 	}
-	return b.MayReview(subject(w.Principal, session.Agent{}), subject(ses.Principal, ses.Agent), setting(ses.Scope), nil), nil
+	set := setting(ses.Scope)
+	set.Emergency = ses.Emergency
+	return b.MayReview(subject(w.Principal, session.Agent{}), subject(ses.Principal, ses.Agent), set, nil), nil
 }

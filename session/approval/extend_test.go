@@ -184,6 +184,9 @@ func TestEmergency(t *testing.T) {
 			t.Errorf("read %+v", ses)
 		}
 		must[session.Upstream](t)(s.broker(o).OpenUpstream(ctx))
+		if held := must[session.Request](t)(s.broker(o).Submit(ctx, heldCase(o, "DELETE FROM T WHERE ID = 1"))); !held.Emergency || held.State != session.StatePending {
+			t.Errorf("a statement that is held: %+v", held)
+		}
 		_, err := s.person(oncall).Submit(ctx, extension(o, time.Minute))
 		wantErr(t, err, session.ErrForbidden)
 

@@ -133,5 +133,5 @@ func slackLine(kind session.EventKind, d messageData) string {
 // that its documentation names are escaped, and what would format, link or call
 // somebody is taken apart.
 func slackEscape(s string) string {
-	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "`", "'", "*", "", "_", "\u02cd", "~", "-", "://", ": //").Replace(plainLine(s))
+	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "`", "'", "*", "", "://", ": //").Replace(plainLine(s))
 }

@@ -69,6 +69,7 @@ func (s *Store) submitSession(ctx context.Context, c *change, sub session.Submis
 	c.note("rule", ruling.Rule)
 	c.note("verdict", ruling.Verdict.String())
 	c.note("connection", scope.Connection)
+	c.note("agent", subject(c.who.Principal, sub.Agent).Agent)
 	c.note("role", scope.Role)
 	if ruling.Verdict != policy.Allow && ruling.Verdict != policy.Hold {
 		return session.Request{}, &session.DeniedError{Rule: ruling.Rule, Reason: ruling.Reason}
@@ -126,7 +127,7 @@ func (s *Store) submitStatement(ctx context.Context, c *change, sub session.Subm
 	}
 	r := session.Request{
 		ID: newID("req"), Kind: session.RequestStatement, Principal: ses.Principal, Agent: agent, Scope: ses.Scope, Case: cs,
-		Reason: sub.Reason, Rule: sub.Rule, RuleText: sub.RuleText, Reviewers: sub.Reviewers,
+		Reason: sub.Reason, Emergency: ses.Emergency, Rule: sub.Rule, RuleText: sub.RuleText, Reviewers: sub.Reviewers,
 		Approvals: max(1, sub.Approvals), CreatedAt: c.now,
 		ExpiresAt: earlier(c.now.Add(s.cfg.Limits.RequestTTL), ses.Deadline),
 	}
