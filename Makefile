@@ -5,7 +5,7 @@ GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 PLATFORMS     := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 FUZZTIME      ?= 10s
 
-.PHONY: demo test build cross bench fuzz lint release-check snapshot clean
+.PHONY: demo test build cross bench load fuzz lint release-check snapshot clean
 
 ## demo: see jit at work, with no account and no configuration
 demo:
@@ -27,6 +27,10 @@ cross:
 ## bench: the figures with goals, each against its baseline; writes docs/performance.md
 bench:
 	@.ci/bench
+
+## load: what one approval server bears: 1,000 open sessions, 200 decisions a second
+load:
+	@go test -tags load ./session/approval -run '^TestLoad$$' -count=1 -v -timeout 15m
 
 ## fuzz: every fuzz target for FUZZTIME
 fuzz:

@@ -71,17 +71,20 @@ func (s *Store) Prune(ctx context.Context, before time.Time, dry bool) (Pruned, 
 		out.Deleted = due
 		return out, nil
 	}
+	var errs []error // one that is damaged does not keep the others
 	for _, id := range due {
 		gone, err := s.bury(ctx, id, before)
-		if err != nil {
-			return out, fmt.Errorf("deleting the recording of %s: %w", id, err)
-		}
-		if gone {
+		switch {
+		case ctx.Err() != nil:
+			return out, ctx.Err()
+		case err != nil:
+			errs = append(errs, fmt.Errorf("deleting the recording of %s: %w", id, err))
+		case gone:
 			out.Deleted = append(out.Deleted, id)
 		}
 	}
 	out.Erased, out.Kept, err = s.eraseQueued(ctx, true)
-	return out, err
+	return out, errors.Join(append(errs, err)...)
 }
 
 // overdue lists the sessions whose recordings are over, oldest first: those that
