@@ -19,14 +19,14 @@ import (
 
 // redactOptions is what the flags of `jit recording redact` say.
 type redactOptions struct {
-	Recording      string
-	Statements     []string // numbers as replay shows them, or ids
-	Events         []int64
-	Containing     []string
-	Reason         bool
-	Terminal, Rows bool
-	Why, By        string
-	DryRun, JSON   bool
+	Recording    string
+	Statements   []string // numbers as replay shows them, or ids
+	Events       []int64
+	Containing   []string
+	Reason       bool
+	Terminal     bool
+	Why, By      string
+	DryRun, JSON bool
 }
 
 func newRecordingRedactCommand(a *App) *cobra.Command {
@@ -49,7 +49,7 @@ its audit log, and backups are not changed.
   --event       the texts of one event, by its number in the log
   --containing  every text in which this stands, whatever its case
   --reason      the reason given for the session
-  --terminal, --rows  the whole file of that name
+  --terminal    the whole terminal
 
 With a text goes the digest of the statement, which could confirm a guess.`,
 		Example: `  jit recording redact SESSION --statement 12 --why "ticket 4711: a customer's name"
@@ -67,13 +67,12 @@ With a text goes the digest of the statement, which could confirm a guess.`,
 	f.StringArrayVar(&o.Containing, "containing", nil, "every text that contains this; may be repeated")
 	f.BoolVar(&o.Reason, "reason", false, "the reason given for the session")
 	f.BoolVar(&o.Terminal, "terminal", false, "the whole terminal")
-	f.BoolVar(&o.Rows, "rows", false, "all encrypted rows")
 	f.StringVar(&o.Why, "why", "", "why; it stands in the recording from then on")
 	f.StringVar(&o.By, "by", "", "who (default: the user of this process)")
 	f.BoolVar(&o.DryRun, "dry-run", false, "only say what would be taken out")
 	f.BoolVar(&o.JSON, "json", false, "print JSON")
 	_ = c.MarkFlagRequired("why") // the flag is there
-	c.MarkFlagsOneRequired("statement", "event", "containing", "reason", "terminal", "rows")
+	c.MarkFlagsOneRequired("statement", "event", "containing", "reason", "terminal")
 	return c
 }
 
@@ -107,12 +106,9 @@ func (a *App) redactRecording(ctx context.Context, o redactOptions) error {
 		return err
 	}
 	doc := redactDoc{Recording: dir, Texts: []textDoc{}}
-	for name, wanted := range map[string]bool{recording.FileTerminal: o.Terminal, recording.FileRows: o.Rows} {
-		if wanted {
-			doc.Files = append(doc.Files, name)
-		}
+	if o.Terminal {
+		doc.Files = []string{recording.FileTerminal}
 	}
-	slices.Sort(doc.Files)
 	opt := recording.RedactOptions{By: o.By, Why: o.Why, Now: a.Now(), Files: doc.Files, DryRun: o.DryRun, Choose: choose}
 	if opt.By == "" {
 		opt.By = processUser()

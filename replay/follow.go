@@ -13,9 +13,10 @@ import (
 	"github.com/jit-access/jit/session/recording"
 )
 
-// stamp is the notes over a recording: it has more to show only when they change.
+// stamp is the notes over a recording, and what was taken out of it: what there is
+// to show changes only with them.
 // (Their times do not tell: two may be written within one tick of the clock.)
-type stamp struct{ checkpoint, cosig string }
+type stamp struct{ checkpoint, cosig, redactions string }
 
 func stampOf(dir string) stamp {
 	read := func(name string) string {
@@ -25,7 +26,7 @@ func stampOf(dir string) stamp {
 		}
 		return string(data)
 	}
-	return stamp{read(recording.FileCheckpoint), read(recording.FileCosig)}
+	return stamp{read(recording.FileCheckpoint), read(recording.FileCosig), read(recording.FileRedactions)}
 }
 
 // Refresh takes in what a session that is still running has signed since, and

@@ -59,11 +59,12 @@ func load(fsys fs.FS, opt VerifyOptions) (*loader, error) {
 	return l, nil
 }
 
-// verifyTexts looks at every text of the log.
+// verifyTexts looks at every text of the log. That lines are canonical is seen
+// when they are read.
 func (l *loader) verifyTexts() error {
 	var buf []byte
 	for seq := range int64(len(l.leaves)) {
-		_, left, err := l.read(seq, &buf, ParseEvent)
+		_, left, err := l.read(seq, &buf, decodeEvent)
 		if err != nil {
 			return err
 		}

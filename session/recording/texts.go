@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"unicode/utf8"
 
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -170,7 +171,10 @@ func (e *Event) seal() (Event, []opening, error) {
 	err := c.eachText(false, func(_ string, text *string) error {
 		o := &openings[i]
 		if !o.redacted() {
-			o.text = string([]rune(*text)) // U+FFFD in place of each byte that is not UTF-8
+			o.text = *text
+			if !utf8.ValidString(o.text) {
+				o.text = string([]rune(o.text)) // U+FFFD in place of each bad byte
+			}
 		}
 		*text = o.commit()
 		i++
