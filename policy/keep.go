@@ -57,7 +57,7 @@ func (k Keeping) equal(other Keeping) bool {
 // loadKeeping reads what stands under recording in limits.yaml:
 //
 //	recording:
-//	  rows: none            # none, sample:N (N up to 100) or full
+//	  rows: none            # none or sample:N (N up to 100); full is reserved
 //	  terminal: none        # none or output
 //	  recipients: [age1…]   # needed for full
 //
@@ -85,8 +85,11 @@ func loadKeeping(y yamlFile, node ast.Node) Keeping {
 			y.ps.add(y.name, e.line, "%s: %v", e.key, err)
 		}
 	}
-	if k.Rows == RowsFull && len(k.Recipients) == 0 {
+	switch {
+	case k.Rows == RowsFull && len(k.Recipients) == 0:
 		y.ps.add(y.name, lineOf(node), "rows: full needs recipients: the age public keys that may read them")
+	case k.Rows == RowsFull:
+		y.ps.add(y.name, lineOf(node), "rows: full is not available in this version; use sample:N or none")
 	}
 	return k
 }
