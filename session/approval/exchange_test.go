@@ -232,3 +232,48 @@ func TestWorkloadIdentityToken(t *testing.T) {
 		t.Error("a file that is no token for Snowflake was sent to it")
 	}
 }
+
+// Client secret, refresh tokens old and new, and access token are in no answer
+// of any operation that reads, to anybody, nor in the log or on disk.
+func TestAttackExchangedCredentialIsNeverReadable(t *testing.T) {
+	w := newWorld(t, Limits{})
+	a := newAuthorisation(t, time.Hour)
+	if err := a.add(t, w, credential.KindOAuthRefresh); err != nil {
+		t.Fatal(err)
+	}
+	f := newFixture(t, w) // logs in
+	if a.asked != 1 {
+		t.Fatalf("%d exchanges", a.asked)
+	}
+	auditor := session.Principal{Issuer: w.idp.URL, Subject: "audrey", Groups: []string{DefaultAuditorGroup}}
+	planted := []string{plantedPassword, plantedClientSecret, "PLANTED-refresh-0", "PLANTED-refresh-1"}
+	for path, item := range w.server.api.OpenAPI().Paths {
+		if item.Get == nil || path == "/v1/events" {
+			continue
+		}
+		for who, token := range map[string]string{
+			"root": w.token(w.root), "alice": w.token(w.alice), "bob": w.token(w.bob), "auditor": w.token(auditor), "broker": f.open.Token.Reveal(), "nobody": "",
+		} {
+			_, _, body := w.raw("GET", f.path(path), token, "", nil)
+			for _, p := range planted {
+				if strings.Contains(body, p) {
+					t.Errorf("GET %s shows %s to %s", path, p, who)
+				}
+			}
+		}
+	}
+	for _, p := range planted {
+		if strings.Contains(w.log.text(), p) {
+			t.Errorf("%s is in the log", p)
+		}
+	}
+	// The one piece of a recording holds what the fixture uploaded.
+	if err := os.RemoveAll(filepath.Join(w.dir, "recordings")); err != nil {
+		t.Fatal(err)
+	}
+	grepDir(t, w.dir, planted)
+	if err := w.store.Close(); err != nil { // and once the WAL is folded in
+		t.Fatal(err)
+	}
+	grepDir(t, w.dir, planted)
+}
