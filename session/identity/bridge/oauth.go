@@ -51,7 +51,7 @@ func (b *Bridge) publishKeys(w http.ResponseWriter, r *http.Request) {
 // VerifySignature implements go-oidc's KeySet, for the server that the bridge is
 // part of: it need not ask itself over the network.
 func (b *Bridge) VerifySignature(ctx context.Context, raw string) ([]byte, error) {
-	sig, err := jose.ParseSigned(raw, []jose.SignatureAlgorithm{jose.ES256})
+	sig, err := jose.ParseSignedCompact(raw, []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil || len(sig.Signatures) != 1 {
 		return nil, errors.New("not a token with one ES256 signature")
 	}

@@ -67,7 +67,7 @@ func (b *Bridge) showEntry(w http.ResponseWriter, r *http.Request) {
 
 func (b *Bridge) entryPage(w http.ResponseWriter, r *http.Request, status int, problem string) {
 	cookie := newSecret()
-	http.SetCookie(w, &http.Cookie{
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // Secure wherever there is TLS: everywhere but on loopback
 		Name: cookieName, Value: cookie, Path: "/device", HttpOnly: true, Secure: b.secure, SameSite: http.SameSiteLaxMode, MaxAge: int(cookieLife.Seconds()),
 	})
 	shown := ""
