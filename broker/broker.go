@@ -37,6 +37,7 @@ import (
 	"time"
 
 	"github.com/jit-access/jit/policy"
+	"github.com/jit-access/jit/policy/sql"
 	"github.com/jit-access/jit/session"
 	"github.com/jit-access/jit/session/recording"
 )
@@ -50,8 +51,10 @@ type Rules interface {
 	DetectColumn(sample []string, clear ...string) (policy.ColumnMask, bool)
 	// HideText and HideValue are a statement and a bound value as they may be
 	// recorded: values of classes that can be recognised are left out.
-	HideText(text string) string
-	HideValue(value string) string
+	// compared are the classes whose values may stand in it, as Compared says.
+	HideText(text string, compared ...string) string
+	HideValue(value string, compared ...string) string
+	Compared(statements []sql.Statement) []string
 	// Keeping is what recordings keep of results.
 	Keeping() policy.Keeping
 }

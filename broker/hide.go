@@ -5,13 +5,15 @@ import (
 	"strings"
 )
 
-// hideStrings is JSON as it may be recorded: hide sees every string in it.
+// hideStrings is JSON as it may be recorded: hide sees every string in it, and
+// whether it can be data: keys, and what stands under "type", cannot.
 // Whatever is no JSON is recorded as one string, hidden as a whole.
-func hideStrings(text string, hide func(string) string) json.RawMessage {
+func hideStrings(text string, hide func(value string, data bool) string) json.RawMessage {
 	if !json.Valid([]byte(text)) {
-		return quoteJSON(hide(text))
+		return quoteJSON(hide(text, true))
 	}
 	var out strings.Builder
+	key := ""
 	for at := 0; at < len(text); {
 		if text[at] != '"' {
 			out.WriteByte(text[at])
@@ -28,7 +30,11 @@ func hideStrings(text string, hide func(string) string) json.RawMessage {
 		raw := text[at : end+1]
 		var value string
 		if err := json.Unmarshal([]byte(raw), &value); err == nil {
-			if hidden := hide(value); hidden != value {
+			isKey := strings.HasPrefix(strings.TrimLeft(text[end+1:], " \t\r\n"), ":")
+			if isKey {
+				key = value
+			}
+			if hidden := hide(value, !isKey && key != "type"); hidden != value {
 				raw = string(quoteJSON(hidden))
 			}
 		}

@@ -8,17 +8,22 @@ import (
 	"testing"
 
 	"github.com/jit-access/jit/policy"
+	"github.com/jit-access/jit/policy/sql"
 	"github.com/jit-access/jit/session"
 )
 
-func (firstWord) HideText(s string) string  { return s }
-func (firstWord) HideValue(s string) string { return s }
+func (firstWord) HideText(s string, _ ...string) string  { return s }
+func (firstWord) HideValue(s string, _ ...string) string { return s }
+func (firstWord) Compared([]sql.Statement) []string      { return nil }
 
 // hiding is firstWord with the eyes of the shipped bundle.
 type hiding struct{ firstWord }
 
-func (hiding) HideText(s string) string  { return policy.Default().HideText(s) }
-func (hiding) HideValue(s string) string { return policy.Default().HideValue(s) }
+func (hiding) HideText(s string, c ...string) string  { return policy.Default().HideText(s, c...) }
+func (hiding) HideValue(s string, c ...string) string { return policy.Default().HideValue(s, c...) }
+func (hiding) Compared(st []sql.Statement) []string {
+	return policy.Default().Compared(st)
+}
 
 // TestRecordingKeepsNoPersonsData: values in a statement reach Snowflake and the
 // reviewer as they are, and the recording without.
@@ -72,7 +77,7 @@ func TestRecordingKeepsNoPersonsData(t *testing.T) {
 }
 
 func TestHideStrings(t *testing.T) {
-	hide := func(s string) string { return strings.ReplaceAll(s, `se"cret`, "‹x›") }
+	hide := func(s string, _ bool) string { return strings.ReplaceAll(s, `se"cret`, "‹x›") }
 	for in, want := range map[string]string{
 		`{"1":{"value":"se\"cret"},"2":["a","\u0073e\"cret",null,1.50,"\\"]}`: `{"1":{"value":"‹x›"},"2":["a","‹x›",null,1.50,"\\"]}`,
 		`"plain"`:     `"plain"`,
@@ -85,16 +90,31 @@ func TestHideStrings(t *testing.T) {
 	}
 }
 
+// TestHideStringsKnowsData: keys and types of binds are never data.
+func TestHideStringsKnowsData(t *testing.T) {
+	const in = `{"binds":{"1":{"type":"TEXT","value":["a",null]},"2":{"value":"b","type" : "FIXED"}},"variables":{"X":"c"}}`
+	const want = `{"binds":{"1":{"type":"TEXT","value":["‹x›",null]},"2":{"value":"‹x›","type" : "FIXED"}},"variables":{"X":"‹x›"}}`
+	got := string(hideStrings(in, func(s string, data bool) string {
+		if data {
+			return "‹x›"
+		}
+		return s
+	}))
+	if got != want {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+}
+
 func FuzzHideStrings(f *testing.F) {
 	f.Add(`{"a":"b\\","c":["\""]}`)
 	f.Fuzz(func(t *testing.T, in string) {
 		if !json.Valid([]byte(in)) {
 			return
 		}
-		if got := string(hideStrings(in, func(s string) string { return s })); got != in {
+		if got := string(hideStrings(in, func(s string, _ bool) string { return s })); got != in {
 			t.Errorf("%q became %q", in, got)
 		}
-		if got := hideStrings(in, func(string) string { return `"\` }); !json.Valid(got) {
+		if got := hideStrings(in, func(string, bool) string { return `"\` }); !json.Valid(got) {
 			t.Errorf("%q became invalid: %q", in, got)
 		}
 	})

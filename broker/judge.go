@@ -223,7 +223,7 @@ func labelNames(l sql.Labels) []string {
 // happens to the statement.
 func (b *Broker) recordStatement(ctx context.Context, l *login, s *statement, j *judgement) *refusal {
 	facts := &recording.StatementFacts{
-		Text: b.cfg.Policy.HideText(j.kase.Canonical), Digest: j.digest, Kinds: j.kase.Kinds, Reads: j.kase.Reads, Writes: j.kase.Writes,
+		Text: b.cfg.Policy.HideText(j.kase.Canonical, b.cfg.Policy.Compared(j.analysis.Statements)...), Digest: j.digest, Kinds: j.kase.Kinds, Reads: j.kase.Reads, Writes: j.kase.Writes,
 		Functions: j.kase.Functions, Verdict: j.ruling.Verdict.String(), Rule: j.ruling.Rule,
 		Reason: j.ruling.Reason, DryRun: b.dryRun(l, j), Emergency: b.cfg.Session.Emergency,
 	}
@@ -262,7 +262,16 @@ func (b *Broker) recordFacts(ctx context.Context, l *login, s *statement, j *jud
 	facts.Driver = l.driver.name
 	facts.Upstream = l.upstreamSession().ID
 	if bound := boundValues(s, j); bound != "" {
-		facts.Binds = hideStrings(bound, b.cfg.Policy.HideValue)
+		var compared []string
+		if j != nil {
+			compared = b.cfg.Policy.Compared(j.analysis.Statements)
+		}
+		facts.Binds = hideStrings(bound, func(value string, data bool) string {
+			if data {
+				return b.cfg.Policy.HideValue(value, compared...)
+			}
+			return b.cfg.Policy.HideValue(value)
+		})
 	}
 	return b.record(ctx, recording.Event{Kind: recording.KindStatement, Statement: s.id, SQL: facts})
 }

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -11,9 +12,13 @@ import (
 // value of a class with a detector give way to ‹redacted:class›. The text that
 // runs, and that reviewers read, is another matter.
 //
+// compared are classes of the columns that the text compares with constants or
+// writes them to, see Compared: then every constant gives way but short numbers,
+// such as a LIMIT, since which of them is the value cannot be told.
+//
 // In a text that cannot be cut into tokens every word is looked at.
-func (b *Bundle) HideText(text string) string {
-	if !b.detects() {
+func (b *Bundle) HideText(text string, compared ...string) string {
+	if !b.detects() && len(compared) == 0 {
 		return text
 	}
 	literals, err := sql.Literals(text)
@@ -25,6 +30,9 @@ func (b *Bundle) HideText(text string) string {
 	at := 0
 	for _, l := range literals {
 		class := b.classOf(l.Value)
+		if class == "" && len(compared) > 0 && isValue(text[l.Pos:l.End]) {
+			class = strings.Join(compared, ", ")
+		}
 		if class == "" {
 			continue
 		}
@@ -48,12 +56,57 @@ func (b *Bundle) HideText(text string) string {
 	return out.String()
 }
 
-// HideValue is a bound value as it may be kept.
-func (b *Bundle) HideValue(value string) string {
-	if class := b.classOf(value); class != "" {
+// HideValue is a bound value as it may be kept; compared as for HideText.
+func (b *Bundle) HideValue(value string, compared ...string) string {
+	class := b.classOf(value)
+	if class == "" && value != "" {
+		class = strings.Join(compared, ", ")
+	}
+	if class != "" {
 		return hiddenValue(class)
 	}
 	return value
+}
+
+// shortNumber is how long a number may be that is no value of anybody's.
+const shortNumber = 4
+
+// isValue reports whether a token is a constant that could be a person's.
+func isValue(token string) bool {
+	switch token[0] {
+	case '\'', '$':
+		return true
+	case '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '.':
+		return len(token) > shortNumber
+	}
+	return strings.HasSuffix(token, "'") // and not a comment, a stage, a file
+}
+
+// Compared are the classes of columns that statements compare with something, or
+// write, as far as the text names them: a constant in it may be a value of theirs.
+// What an INSERT without a list of columns writes is not known here.
+func (b *Bundle) Compared(statements []sql.Statement) []string {
+	found := map[string]bool{}
+	note := func(c sql.Column) {
+		for _, class := range b.classes.of(c) {
+			found[class.name] = true
+		}
+	}
+	for i := range statements {
+		st := &statements[i]
+		for _, c := range st.Predicates.Columns {
+			note(c)
+		}
+		if len(st.Writes) == 0 {
+			continue
+		}
+		for _, name := range sql.Names(st.Text) {
+			for _, o := range st.Writes {
+				note(sql.Column{Object: o.Name, Name: name})
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(found))
 }
 
 func hiddenValue(class string) string { return "‹redacted:" + class + "›" }

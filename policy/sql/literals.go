@@ -37,3 +37,22 @@ func Literals(text string) ([]Literal, error) {
 	}
 	return out, nil
 }
+
+// Names lists the identifiers and words of a text, folded as Snowflake does; nil
+// if it cannot be cut into tokens.
+func Names(text string) []string {
+	l, err := lex(text)
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for _, t := range l.tokens {
+		switch raw := text[t.pos:t.end]; t.kind {
+		case tokenWord:
+			out = append(out, foldWord(raw))
+		case tokenQuoted:
+			out = append(out, unquoteIdentifier(raw))
+		}
+	}
+	return out
+}
