@@ -75,10 +75,16 @@ func (b *Bridge) consume(w http.ResponseWriter, r *http.Request) {
 		b.showProblem(w, r, http.StatusForbidden, "The identity provider's answer is not valid here. The server's log says why.")
 		return
 	}
+	// Whoever began the sign-in knows the relay state, and may have had somebody
+	// else answer. What leads on from here is known to the answering browser
+	// alone, and good only in the browser that began: it must be one.
+	answered := newSecret()
 	b.mu.Lock()
+	delete(b.logins, digestOf(relay))
 	l.person = p
+	b.logins[digestOf(answered)] = l
 	b.mu.Unlock()
-	http.Redirect(w, r, "/device/confirm?login="+url.QueryEscape(relay), http.StatusSeeOther)
+	http.Redirect(w, r, "/device/confirm?login="+url.QueryEscape(answered), http.StatusSeeOther)
 }
 
 // checkShape refuses what no provider sends and attacks are made of: document
