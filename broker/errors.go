@@ -24,7 +24,8 @@ const (
 	notRun     = "It has NOT run."
 	mayHaveRun = "It may have run."
 	hasRun     = "It has run; its result was withheld."
-	nothingRun = ""
+	failed     = "It was sent, and failed in Snowflake."
+	nothingRun = "This call has run nothing."
 )
 
 // The faults. Codes are stable: agents and documents refer to them.
@@ -38,50 +39,50 @@ var (
 	faultLogins = fault{"JIT-1004", "TOO_MANY_LOGINS", snowflake.CodeLoginFailed, "08001", nothingRun,
 		"close a connection, or use a smaller pool, then connect again.", true}
 	faultScope = fault{"JIT-1005", "OUTSIDE_GRANT", snowflake.CodeLoginFailed, "42501", nothingRun,
-		"connect without it, or ask for it with `jit exec --role --warehouse`.", false}
+		"connect without naming it; if the work needs it, the person you work for can ask for it with `jit exec --role --warehouse`.", false}
 	faultUpstreamLogin = fault{"JIT-1006", "UPSTREAM_LOGIN_FAILED", snowflake.CodeLoginFailed, "08001", nothingRun,
-		"run `jit connection test` or ask who runs the approval server.", true}
+		"wait a minute and connect again; if it stays, tell the person you work for: who runs the approval server can test the connection.", true}
 	faultGone = fault{"JIT-1007", "SESSION_GONE", snowflake.CodeSessionGone, "08001", nothingRun,
 		"connect again; if that is refused, start again with `jit exec -- COMMAND`.", false}
 	faultMaster = fault{"JIT-1008", "RENEWAL_REFUSED", snowflake.CodeMasterGone, "08001", nothingRun,
 		"connect again.", false}
 
 	faultDenied = fault{"JIT-2001", "DENIED_BY_POLICY", snowflake.CodeAccessDenied, "42501", notRun,
-		"do not send it again; change what it does, or ask a person for another grant.", false}
+		"do not send it again, in these or in other words; tell the person you work for what was refused and by which rule.", false}
 	faultSyntax = fault{"JIT-2002", "NOT_UNDERSTOOD", snowflake.CodeSyntax, "42000", notRun,
-		"write it in plain, unambiguous SQL and send it again.", false}
+		"correct the text at the place named above, so that it says plainly what it does, then send the corrected statement.", false}
 	faultUnsupported = fault{"JIT-2003", "UNSUPPORTED", snowflake.CodeUnsupported, "0A000", notRun,
-		"do it without this feature.", false}
+		"do without this feature, or tell the person you work for that it is needed.", false}
 	faultRequestID = fault{"JIT-2004", "REQUEST_ID_REUSED", snowflake.CodeAccessDenied, "42501", notRun,
 		"send the statement with a request id of its own.", false}
 	faultLimit = fault{"JIT-2005", "BUDGET_EXCEEDED", snowflake.CodeAccessDenied, "42501", hasRun,
-		"select fewer rows or columns.", false}
+		"ask for fewer rows or columns, or for an aggregate; asking for it in pieces spends the same budget.", false}
 	faultWall = fault{"JIT-2006", "TIME_BUDGET_EXCEEDED", snowflake.CodeCanceled, "57014", mayHaveRun,
-		"make the statement cheaper.", false}
+		"check what it changed, then make it cheaper: fewer rows, an earlier filter.", false}
 	faultBody = fault{"JIT-2007", "MALFORMED_REQUEST", snowflake.CodeUnsupported, "0A000", notRun,
 		"use an unmodified Snowflake driver.", false}
 	faultBusy = fault{"JIT-2008", "TOO_MANY_STATEMENTS", snowflake.CodeAccessDenied, "42501", notRun,
 		"wait until some statements of this connection have finished.", true}
 
 	faultPending = fault{"JIT-3001", "APPROVAL_PENDING", snowflake.CodeAccessDenied, "42501", notRun,
-		"wait for a reviewer, then send the very same statement again: it attaches to this request.", true}
+		"wait for a reviewer, then send the very same statement again: it attaches to this request and runs once. Until then do other work, or stop and say what you wait for.", true}
 	faultRejected = fault{"JIT-3002", "DENIED_BY_REVIEWER", snowflake.CodeAccessDenied, "42501", notRun,
-		"do not send it again; talk to the reviewer, or change what it does.", false}
+		"do not send it again, in these or in other words; tell the person you work for what the reviewer said.", false}
 	faultExpired = fault{"JIT-3003", "APPROVAL_EXPIRED", snowflake.CodeCanceled, "57014", notRun,
-		"send it again when a reviewer is there.", true}
+		"tell the person you work for that nobody decided; send it again when a reviewer is there.", true}
 	faultWithdrawn = fault{"JIT-3004", "CANCELED", snowflake.CodeCanceled, "57014", notRun,
 		"send it again if it is still wanted.", true}
 	faultChanged = fault{"JIT-3005", "CONTEXT_CHANGED", snowflake.CodeAccessDenied, "42501", notRun,
-		"send it again; it is judged anew.", true}
+		"make sure it still does what you want, then send it again: it is judged anew.", true}
 	faultDesk = fault{"JIT-3006", "APPROVAL_UNAVAILABLE", snowflake.CodeInternal, "XX000", notRun,
-		"check that the approval server is reachable, then send it again.", true}
+		"wait a minute and send it again; if it stays, tell the person you work for that the approval server does not answer.", true}
 
 	faultUpstream = fault{"JIT-4001", "UPSTREAM_FAILED", snowflake.CodeInternal, "XX000", mayHaveRun,
 		"check what it changed before sending it again.", true}
 	faultWithheld = fault{"JIT-4002", "RESULT_WITHHELD", snowflake.CodeInternal, "XX000", hasRun,
-		"name the columns and qualify the tables, then send it again.", false}
+		"if it only reads, name each column and qualify each table, then send that; if it changes data, check what it changed first.", false}
 	faultRecord = fault{"JIT-4003", "NOT_RECORDED", snowflake.CodeInternal, "XX000", notRun,
-		"free disk space for the recording and start again with `jit exec`.", false}
+		"stop, and tell the person you work for that nothing can be recorded (free disk space, then start again with `jit exec`).", false}
 	faultUnknownID = fault{"JIT-4004", "NO_SUCH_STATEMENT", snowflake.CodeNoSuchStatement, "02000", nothingRun,
 		"use a query id that this connection was given.", false}
 	faultAborted = fault{"JIT-4005", "CANCELED", snowflake.CodeCanceled, "57014", mayHaveRun,
@@ -91,8 +92,13 @@ var (
 		"use a Snowflake driver over the connection that `jit exec` wrote; other endpoints are closed.", false}
 )
 
-// scrubbedText replaces an upstream error text that may quote cell values.
-const scrubbedText = "the statement failed in Snowflake; the text is hidden because it may quote masked values (JIT-4006 ERROR_TEXT_HIDDEN)"
+// faultHidden stands for an upstream error whose text may quote cell values; the
+// upstream's own code stays.
+var faultHidden = fault{"JIT-4006", "ERROR_TEXT_HIDDEN", snowflake.CodeInternal, "XX000", failed,
+	"check names, types and casts against the columns of the tables, then send the corrected statement. Masked values are not to be found out by errors.", false}
+
+// hiddenText is what is said instead of such a text.
+var hiddenText = faultHidden.refuse("Snowflake's error text is hidden because it may quote masked values").message()
 
 // A refusal is a fault with the facts of one case. Every field is the broker's
 // or the policy's own words, never text from upstream or an error's.
@@ -112,30 +118,35 @@ func (r refusal) message() string {
 	var s strings.Builder
 	fmt.Fprintf(&s, "%s %s", r.code, r.name)
 	if id := r.request; id != "" {
-		fmt.Fprintf(&s, " request=%s", oneLine(id))
+		fmt.Fprintf(&s, " request=%s", oneWord(id))
 	} else if r.statement != "" {
 		fmt.Fprintf(&s, " statement=%s", r.statement)
 	}
 	if r.rule != "" {
-		fmt.Fprintf(&s, " rule=%s", oneLine(r.rule))
+		fmt.Fprintf(&s, " rule=%s", oneWord(r.rule))
 	}
 	if !r.expires.IsZero() {
 		fmt.Fprintf(&s, " expires=%s", r.expires.UTC().Format(time.RFC3339))
 	}
 	if r.why != "" {
-		fmt.Fprintf(&s, "\njit: %s.", strings.TrimRight(oneLine(r.why), "."))
+		fmt.Fprintf(&s, "%s%s.", whyMark, strings.TrimRight(oneLine(r.why), "."))
 	}
-	if r.ran != "" {
-		fmt.Fprintf(&s, "\n%s", r.ran)
-	}
-	fmt.Fprintf(&s, "\nNEXT: %s", r.next)
+	fmt.Fprintf(&s, "\n%s%s%s\n", r.ran, nextMark, r.next)
 	if r.retry {
-		s.WriteString("\nRETRY: yes")
+		s.WriteString(retryYes)
 	} else {
-		s.WriteString("\nRETRY: no, the answer will be the same")
+		s.WriteString(retryNo)
 	}
 	return s.String()
 }
+
+// How the lines of a message begin; ParseRefusal reads them.
+const (
+	whyMark  = "\njit: "
+	nextMark = "\nNEXT: "
+	retryYes = "RETRY: yes, the same statement can succeed later"
+	retryNo  = "RETRY: no, the same statement gets the same answer"
+)
 
 // envelope is the refusal as the answer of a statement endpoint.
 func (r refusal) envelope() []byte {
@@ -152,6 +163,9 @@ func oneLine(s string) string {
 		return r
 	}, s)
 }
+
+// oneWord keeps a value of the first line from faking another.
+func oneWord(s string) string { return strings.ReplaceAll(oneLine(s), " ", "_") }
 
 func (f fault) refuse(why string) *refusal { return &refusal{fault: f, why: why} }
 

@@ -163,7 +163,7 @@ func (b *Broker) releaseError(ctx context.Context, s *statement, p plan, rep *re
 	f.QueryID, _ = rep.data.Text("queryId")
 	f.Type, _ = rep.data.Text("type")
 	if p.scrub {
-		f.Message = scrubbedText
+		f.Message = hiddenText
 	}
 	if p.scrub || rep.data == nil || f.Message == "" {
 		body = snowflake.AppendFailure(nil, f)

@@ -57,6 +57,7 @@ var routes = [...]route{
 	{http.MethodPost, snowflake.PathStatements, "", false, (*Broker).serveSubmit},
 	{http.MethodGet, snowflake.PathStatements + "/", "", true, (*Broker).serveHandle},
 	{http.MethodPost, snowflake.PathStatements + "/", "/cancel", true, (*Broker).serveCancel},
+	{http.MethodGet, PathRequests, "", true, (*Broker).serveRequest},
 }
 
 // doubledSlash is how the Python connector 5.2 spells the monitoring path; the

@@ -43,7 +43,7 @@ func (b *Broker) withinGrant(database, schema, warehouse, role string) (place, *
 // faultPlace is the answer to a statement that would leave the grant's role or
 // warehouse.
 var faultPlace = fault{"JIT-2011", "PLACE_NOT_GRANTED", snowflake.CodeAccessDenied, "42501", notRun,
-	"stay with the grant's role and warehouse, or ask for others with `jit exec --role --warehouse`.", false}
+	"stay with the grant's role and warehouse; if the work needs others, the person you work for can ask for them with `jit exec --role --warehouse`.", false}
 
 // leavesGrant refuses a statement that changes the role or the warehouse to
 // others than the grant's, whatever the policy says, and any in a session that
