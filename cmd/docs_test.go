@@ -82,6 +82,10 @@ func shellLines(t *testing.T, file string) []string {
 	in, open := false, ""
 	for s := bufio.NewScanner(f); s.Scan(); {
 		line := strings.TrimSpace(s.Text())
+		if !in && strings.HasPrefix(s.Text(), "    jit ") { // an indented block
+			out = append(out, line)
+			continue
+		}
 		switch {
 		case strings.HasPrefix(line, "```"):
 			in = !in && (line == "```sh" || line == "```bash" || line == "```console")

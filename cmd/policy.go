@@ -172,12 +172,15 @@ func count(n int, what string) string {
 
 func newPolicyShowCommand(a *App) *cobra.Command {
 	var asJSON bool
+	var output string
 	c := &cobra.Command{
 		Use:   "show [BUNDLE [FILE]]",
 		Short: "Print a bundle, or one of its files",
 		Long: `Print a bundle as one text (in the form of a txtar archive) that every other policy command
-reads back, or one file of it. With --json: its rules, classes and budgets.`,
-		Example: `  jit policy show @server > active.txtar
+reads back, or one file of it. With --json: its rules, classes and budgets. With
+--output: its files, in a new folder, to be edited.`,
+		Example: `  jit policy show @server --output ./policy
+  jit policy show @server > active.txtar
   jit policy show @default statements.cedar
   jit policy show ./policy --json`,
 		Args: cobra.MaximumNArgs(2),
@@ -189,8 +192,12 @@ reads back, or one file of it. With --json: its rules, classes and budgets.`,
 			switch {
 			case asJSON && len(args) == 2:
 				return usagef("--json describes a whole bundle: leave %s out", args[1])
+			case output != "" && len(args) == 2:
+				return usagef("--output writes a whole bundle: leave %s out", args[1])
 			case asJSON:
 				return a.printJSON(describe(b))
+			case output != "":
+				return writeBundleFolder(b, output)
 			case len(args) == 2:
 				data, ok := b.File(args[1])
 				if !ok {
@@ -202,6 +209,8 @@ reads back, or one file of it. With --json: its rules, classes and budgets.`,
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print rules, classes and budgets as JSON")
+	c.Flags().StringVarP(&output, "output", "o", "", "write the files into this `FOLDER`, which must not exist yet")
+	c.MarkFlagsMutuallyExclusive("json", "output")
 	return c
 }
 

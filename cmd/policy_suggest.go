@@ -125,7 +125,7 @@ func approved(e replay.Entry, v policy.Verdict) bool {
 // writeBundleFolder writes a bundle into a new folder.
 func writeBundleFolder(b *policy.Bundle, folder string) error {
 	if err := os.Mkdir(folder, 0o755); errors.Is(err, fs.ErrExist) { //nolint:gosec // a policy is no secret
-		return &Failure{Code: ExitUsage, What: folder + " is there already", Fix: "Choose another folder with -o."}
+		return &Failure{Code: ExitUsage, What: folder + " is there already", Fix: "Choose another folder with --output."}
 	} else if err != nil {
 		return &Failure{What: "making " + folder, Err: err}
 	}

@@ -215,6 +215,16 @@ func TestPolicyShowAndDiff(t *testing.T) {
 	if code != ExitOK || text != string(policy.Default().Format()) {
 		t.Errorf("exit %d: show does not print the bundle", code)
 	}
+	folder := filepath.Join(t.TempDir(), "policy")
+	if _, errs, code := runPolicy(t, "", "show", "@default", "--output", folder); code != ExitOK {
+		t.Errorf("exit %d: %s", code, errs)
+	}
+	if out, errs, code := runPolicy(t, "", "diff", "@default", folder); code != ExitOK || out != "no difference\n" {
+		t.Errorf("exit %d: %s%s", code, out, errs)
+	}
+	if _, _, code := runPolicy(t, "", "show", "@default", "--output", folder); code != ExitUsage {
+		t.Errorf("exit %d over a folder that is there", code)
+	}
 	file := filepath.Join(t.TempDir(), "b.txtar")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

@@ -33,7 +33,11 @@ func (a *App) Run(ctx context.Context, args []string) ExitCode {
 	defer stop()
 	root := newRoot(a)
 	root.SetArgs(args)
-	return a.report(root.ExecuteContext(ctx))
+	code := a.report(root.ExecuteContext(ctx))
+	if code == ExitOK && len(args) > 0 && args[0] != cobra.ShellCompRequestCmd && args[0] != cobra.ShellCompNoDescRequestCmd {
+		a.noticeUpdate(ctx, UpdateURL)
+	}
+	return code
 }
 
 func newRoot(a *App) *cobra.Command {

@@ -37,6 +37,7 @@ var reads = []variable{
 	{"JIT_CONFIG", "config file, instead of $XDG_CONFIG_HOME/jit/config.yaml"},
 	{"JIT_SECRETS", "where the sign-in is kept: auto, keyring, file or memory (`jit help keyring`)"},
 	{"JIT_SERVER_CONFIG", "config file of `jit server`; each of its flags has a JIT_SERVER_… variable too"},
+	{"JIT_NO_UPDATE_CHECK", "any value: never ask for newer releases"},
 	{"XDG_CONFIG_HOME", "folder of the config file; default ~/.config"},
 	{"XDG_STATE_HOME", "folder of recordings and locks; default ~/.local/state"},
 	{"NO_COLOR", "any value: no colour"},
