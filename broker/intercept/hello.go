@@ -12,19 +12,19 @@ import (
 var errPeeked = errors.New("intercept: the hello has been read")
 
 // peekHello reads the first message of a TLS client and returns what was read and
-// the server name in it; empty if it has none or is not understood, in which case
-// no TLS server will understand it either.
-func peekHello(r io.Reader) (read []byte, name string) {
+// the server name in it, empty if it has none. A message that is not understood
+// here may be by another server, one that takes a name with a final dot for example.
+func peekHello(r io.Reader) (read []byte, name string, understood bool) {
 	var seen bytes.Buffer
 	srv := tls.Server(readOnly{io.TeeReader(r, &seen)}, &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-			name = hello.ServerName
+			name, understood = hello.ServerName, true
 			return nil, errPeeked
 		},
 	})
 	_ = srv.Handshake() // it fails, by errPeeked or because there is no hello
-	return seen.Bytes(), name
+	return seen.Bytes(), name, understood
 }
 
 // readOnly is a connection that only reads; what is written to it is dropped.

@@ -72,16 +72,39 @@ var metadata = [...]netip.Addr{
 	netip.MustParseAddr("168.63.129.16"),   // Azure
 }
 
+// translated are the addresses that stand for IPv4 ones behind a NAT64 gateway
+// (RFC 6052).
+var translated = netip.MustParsePrefix("64:ff9b::/96")
+
 // reserved reports whether no tunnel leads to ip: this machine, its links, and
 // metadata services.
 func reserved(ip netip.Addr) bool {
 	ip = ip.Unmap().WithZone("")
+	if all := ip.As16(); ip.Is6() && translated.Contains(ip) {
+		ip = netip.AddrFrom4([4]byte(all[12:]))
+	}
 	for _, m := range metadata {
 		if ip == m {
 			return true
 		}
 	}
 	return ip.IsLoopback() || ip.IsUnspecified() || ip.IsLinkLocalUnicast() || ip.IsMulticast() || ip.IsInterfaceLocalMulticast()
+}
+
+// own reports whether ip is one of this machine's other addresses. If they cannot
+// be told, each may be.
+func own(ip netip.Addr) bool {
+	list, err := net.InterfaceAddrs()
+	if err != nil {
+		return true
+	}
+	ip = ip.Unmap().WithZone("")
+	for _, a := range list {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Unmap().WithZone("") == ip {
+			return true
+		}
+	}
+	return false
 }
 
 // reservedName is reserved for a host that somebody else will resolve.

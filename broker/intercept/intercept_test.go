@@ -443,7 +443,7 @@ func FuzzHello(f *testing.F) {
 	f.Add([]byte{0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0})
 	f.Add([]byte("\x16\x03\x01"))
 	f.Fuzz(func(t *testing.T, sent []byte) {
-		read, _ := peekHello(strings.NewReader(string(sent)))
+		read, _, _ := peekHello(strings.NewReader(string(sent)))
 		if !strings.HasPrefix(string(sent), string(read)) {
 			t.Errorf("read %x of %x", read, sent)
 		}

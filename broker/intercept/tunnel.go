@@ -61,7 +61,8 @@ func (p *Proxy) tunnel(w http.ResponseWriter, r *http.Request, host, target stri
 }
 
 // screen copies what the client sends, unless it begins a TLS connection to a
-// caught host: the client found its address otherwise and named that.
+// caught host (the client found its address otherwise and named that) or one whose
+// host cannot be told.
 func (p *Proxy) screen(ctx context.Context, conn, up net.Conn) (ok bool) {
 	var sent [1]byte
 	if _, err := io.ReadFull(conn, sent[:]); err != nil {
@@ -70,7 +71,11 @@ func (p *Proxy) screen(ctx context.Context, conn, up net.Conn) (ok bool) {
 	read := io.MultiReader(bytes.NewReader(sent[:]), conn)
 	first := sent[:]
 	if sent[0] == 0x16 { // a TLS handshake
-		hello, name := peekHello(read)
+		hello, name, understood := peekHello(read)
+		if !understood {
+			p.cfg.Refused(ctx, "a TLS connection that begins with no plain client hello")
+			return false
+		}
 		if host := canonicalHost(name); Caught(host) {
 			p.cfg.Refused(ctx, "TLS server name "+clip(host)+" in a connection to another host")
 			return false
@@ -94,7 +99,7 @@ func (p *Proxy) dial(ctx context.Context, target string) (net.Conn, error) {
 		d := &net.Dialer{Control: func(_, address string, _ syscall.RawConn) error {
 			// Checked where it is dialled: a name may resolve to anything, twice.
 			a, err := netip.ParseAddrPort(address)
-			if err != nil || reserved(a.Addr()) {
+			if err != nil || reserved(a.Addr()) || own(a.Addr()) {
 				return errReserved
 			}
 			return nil
