@@ -85,6 +85,7 @@ person, or is refused; sensitive columns arrive masked; everything is recorded.`
 // commands lists every command; one line each.
 func commands(a *App) []*cobra.Command {
 	return []*cobra.Command{
+		newAgentCommand(a),
 		newApproveCommand(a),
 		newAuditCommand(a),
 		newConfigCommand(a),
@@ -98,6 +99,7 @@ func commands(a *App) []*cobra.Command {
 		newGCCommand(a),
 		newLoginCommand(a),
 		newLogoutCommand(a),
+		newMCPCommand(a),
 		newManCommand(a),
 		newPolicyCommand(a),
 		newRecordingCommand(a),
