@@ -15,11 +15,11 @@ type Left uint8
 
 // What can be left to do.
 const (
-	LeftNothing Left = iota
-	LeftRunning      // another process is writing it
-	LeftUnsealed     // its process died; Recover seals it
-	LeftUnsent       // sealed, and the witness has not seen the end; Recover sends it
-	LeftEmpty        // its process died before the session began; nothing is in it
+	LeftNothing  Left = iota
+	LeftRunning       // another process is writing it
+	LeftUnsealed      // its process died; Recover seals it
+	LeftUnsent        // sealed, and the witness has not seen the end; Recover sends it
+	LeftEmpty         // its process died before the session began; nothing is in it
 )
 
 // LeftOf looks at the end of the recording in dir. It verifies nothing: it is

@@ -203,8 +203,8 @@ func (l *loader) rewriteEvents(dir string) (err error) {
 		if lerr != nil {
 			return errors.Join(lerr, f.Close())
 		}
-		out.Write(line)     //nolint:errcheck // Flush reports it
-		out.WriteByte('\n') //nolint:errcheck // the same
+		_, _ = out.Write(line) // Flush reports it
+		_ = out.WriteByte('\n')
 	}
 	if err := errors.Join(out.Flush(), f.Sync(), f.Close()); err != nil {
 		return err
