@@ -43,7 +43,12 @@ type App struct {
 type Paths struct {
 	Config string // $XDG_CONFIG_HOME/jit
 	State  string // $XDG_STATE_HOME/jit: recordings, locks
+	Inside string // within a session the copy of its board; else empty
 }
+
+// Wiring is the folder that holds one folder per running session, with the lease.
+// It lies in the state so that a confined agent sees its own only.
+func (p Paths) Wiring() string { return filepath.Join(p.State, "wiring") }
 
 // Recordings is the folder that holds one folder per session.
 func (p Paths) Recordings() string { return filepath.Join(p.State, "recordings") }
@@ -69,7 +74,12 @@ func findPaths(getenv func(string) string) Paths {
 		}
 		return filepath.Join(home, fallback, "jit")
 	}
+	inside := ""
+	if wiring := getenv("SNOWFLAKE_HOME"); getenv("JIT_SESSION") != "" && filepath.IsAbs(wiring) {
+		inside = filepath.Join(wiring, fileBoard)
+	}
 	return Paths{
+		Inside: inside,
 		Config: dir("XDG_CONFIG_HOME", ".config"),
 		State:  dir("XDG_STATE_HOME", filepath.Join(".local", "state")),
 	}

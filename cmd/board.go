@@ -36,6 +36,8 @@ type runningSession struct {
 	Pending    []pending `json:"pending"`
 	Recording  string    `json:"recording"`
 	Wiring     string    `json:"wiring"` // the folder with the child's connection files
+	// Confinement says how the command is confined, in words.
+	Confinement string `json:"confinement"`
 }
 
 // counts tells statements by what became of them at first.
@@ -86,8 +88,19 @@ type board struct {
 	done  chan struct{}
 
 	saving sync.Mutex // one save at a time
+	copy   string     // a second file, guarded by saving: that of an agent who cannot see the first; empty: none
 	mu     sync.Mutex // guards what follows
 	s      runningSession
+}
+
+// fileBoard is the copy's name in the child's folder of connection files.
+const fileBoard = "jit-session.json"
+
+// copyTo keeps a copy of the board in a folder, from the next save on.
+func (b *board) copyTo(dir string) {
+	b.saving.Lock()
+	defer b.saving.Unlock()
+	b.copy = filepath.Join(dir, fileBoard)
 }
 
 // boardEvery is the least time between two writes of the file.
@@ -147,11 +160,27 @@ func (b *board) save() error {
 	if err != nil {
 		return fmt.Errorf("keeping the session's status: %w", err)
 	}
-	tmp := b.file + ".new"
-	if err := os.WriteFile(tmp, append(data, '\n'), 0o600); err != nil {
+	data = append(data, '\n')
+	if b.copy != "" {
+		// An agent may break its own copy: that is its own loss.
+		_ = saveBoard(b.copy, data)
+	}
+	return saveBoard(b.file, data)
+}
+
+func saveBoard(file string, data []byte) error {
+	tmp := file + ".new"
+	// The agent can write where the copy lies: what it links there is not followed.
+	_ = os.Remove(tmp)
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
 		return fmt.Errorf("keeping the session's status: %w", err)
 	}
-	if err := os.Rename(tmp, b.file); err != nil {
+	_, err = f.Write(data)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("keeping the session's status: %w", err)
+	}
+	if err := os.Rename(tmp, file); err != nil {
 		return fmt.Errorf("keeping the session's status: %w", err)
 	}
 	return nil
@@ -248,6 +277,15 @@ func (p Paths) runningSessions() ([]runningSession, error) {
 		return nil, fmt.Errorf("listing running sessions: %w", err)
 	}
 	list := []runningSession{}
+	if len(files) == 0 && p.Inside != "" {
+		if data, err := os.ReadFile(p.Inside); err == nil {
+			var s runningSession
+			if err := json.Unmarshal(data, &s); err != nil {
+				return nil, fmt.Errorf("reading %s: %w", p.Inside, err)
+			}
+			list = append(list, s)
+		}
+	}
 	for _, file := range files {
 		lock := flock.New(strings.TrimSuffix(file, ".json") + ".lock")
 		if free, err := lock.TryLock(); err == nil && free {

@@ -42,6 +42,7 @@ type program struct {
 	out, errOut io.Writer
 	kill        <-chan struct{} // closing it kills the child; nil: never
 	started     func(pid int)   // nil: nobody is told
+	wrap        wrap            // nil: it is started as it is
 }
 
 // notStarted is the failure of a child that could not be started.
@@ -57,13 +58,21 @@ func (p program) notStarted(err error) error {
 // reach the child exactly once: from the terminal where both share the
 // foreground group, from here otherwise.
 func runChild(p program) (ended, error) {
-	c := exec.Command(p.path, p.args[1:]...) //nolint:gosec,noctx // running what the user names is the purpose; it ends by signals, not by a context
-	c.Args[0] = p.args[0]
+	path, args, prepare := p.path, p.args, func(*exec.Cmd) {}
+	if p.wrap != nil {
+		var err error
+		if path, args, prepare, err = p.wrap(path, args); err != nil {
+			return ended{}, p.notStarted(err)
+		}
+	}
+	c := exec.Command(path, args[1:]...) //nolint:gosec,noctx // running what the user names is the purpose; it ends by signals, not by a context
+	c.Args[0] = args[0]
 	c.Env = p.env
 	c.Stdin, c.Stdout, c.Stderr = p.in, p.out, p.errOut
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, forwarded...)
 	defer signal.Stop(signals)
+	prepare(c)
 	if err := c.Start(); err != nil {
 		return ended{}, p.notStarted(err)
 	}

@@ -49,7 +49,7 @@ func connectionsAreRead(t *testing.T) {
 	}))
 	defer broker.Close()
 	s := session.Session{ID: "s-1", Scope: session.Scope{Database: "DEMO"}}
-	w, err := wire(nil, broker.Listener.Addr().(*net.TCPAddr), secret.New("lease-value"), s, "acct")
+	w, err := wire(t.TempDir(), nil, broker.Listener.Addr().(*net.TCPAddr), secret.New("lease-value"), s, "acct")
 	if err != nil {
 		t.Fatal(err)
 	}

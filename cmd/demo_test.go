@@ -10,11 +10,14 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/jit-access/jit/session/confine"
 )
 
 // TestMain lets this test binary be the sample agent that `jit demo` starts, and
 // the processes of the crash test.
 func TestMain(m *testing.M) {
+	confine.Main(os.Args)
 	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "crash-") {
 		os.Exit(crashProcess(os.Args[1:]))
 	}

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/jit-access/jit/session/confine"
 )
 
 // execOptions is what the flags of `jit exec` say.
@@ -19,13 +21,15 @@ type execOptions struct {
 	Hold                                          time.Duration // how long a held statement keeps its driver waiting
 	Profile                                       string
 	Intercept                                     bool
+	Confine                                       string // auto, require or off
 	RecordTerminal                                bool
 	EnvOnly                                       bool
 	NoTitle                                       bool
 	StatusFD                                      int // 0: none
 	Command                                       []string
 
-	given func(flag string) bool // whether a flag was given; nil: none was
+	confined confinement            // once it is known
+	given    func(flag string) bool // whether a flag was given; nil: none was
 }
 
 const (
@@ -65,6 +69,11 @@ Clients that build their host name from the account ignore that environment;
 --intercept catches their HTTPS connections to Snowflake, by the usual proxy and
 certificate variables, and leaves all others alone. They still log in with the
 lease, $SNOWFLAKE_PASSWORD.
+
+The command is confined as far as this machine can: it cannot read jit's state,
+the keyring, other Snowflake credentials, private keys or browsers' sign-ins.
+--confine require refuses where that would leave a gap; docs/THREAT-MODEL.md lists
+what is hidden, and what also stops working (sudo, docker, X11).
 
 Exit codes: the command's own; 128+n if signal n killed it; 125 if jit failed
 before it started; 126 if it cannot be executed; 127 if it does not exist.
@@ -106,6 +115,7 @@ While asking: 2 usage, 4 sign-in needed, 5 denied, 6 expired, 8 still pending.`,
 	f.DurationVar(&o.Hold, "hold", defaultHold, "how long a held statement keeps its driver waiting before it is told to come back")
 	f.StringVar(&o.Profile, "profile", "", "named defaults from the config file (default: $JIT_PROFILE, the config file's profile)")
 	f.BoolVar(&o.Intercept, "intercept", false, "also catch HTTPS connections to Snowflake that ignore the environment")
+	f.StringVar(&o.Confine, "confine", string(confine.Auto), "keep the command from jit's state, the keyring and other credentials: auto (as far as this machine can), require or off")
 	f.BoolVar(&o.RecordTerminal, "record-terminal", false, "record what the terminal shows, if the policy says so; never what is typed")
 	f.BoolVar(&o.EnvOnly, "env-only", false, "run no command: print the session's environment and keep it open")
 	f.BoolVar(&o.NoTitle, "no-title", false, "leave the terminal's title alone")

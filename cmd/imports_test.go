@@ -23,6 +23,7 @@ var levels = map[string]int{
 	"policy/sql":        1,
 	"session/recording": 1,
 	"session/terminal":  1,
+	"session/confine":   1,
 	"broker/snowflake":  1,
 
 	"policy":                   2,

@@ -26,10 +26,13 @@ type wiring struct {
 	user   string
 }
 
-// wire writes the connection files and computes the child's environment from
+// wire writes the connection files, to a new folder in in, and computes the child's environment from
 // parent, which may hold real Snowflake credentials: those are dropped.
-func wire(parent []string, addr *net.TCPAddr, lease secret.Text, s session.Session, account string) (_ *wiring, err error) {
-	dir, err := os.MkdirTemp("", "jit-")
+func wire(in string, parent []string, addr *net.TCPAddr, lease secret.Text, s session.Session, account string) (_ *wiring, err error) {
+	if err := os.MkdirAll(in, 0o700); err != nil {
+		return nil, fmt.Errorf("making the agent's SNOWFLAKE_HOME: %w", err)
+	}
+	dir, err := os.MkdirTemp(in, "jit-")
 	if err != nil {
 		return nil, fmt.Errorf("making the agent's SNOWFLAKE_HOME: %w", err)
 	}
@@ -47,6 +50,10 @@ func wire(parent []string, addr *net.TCPAddr, lease secret.Text, s session.Sessi
 	if err := w.writeConnections(c); err != nil {
 		return nil, err
 	}
+	about, err := w.writeContext(s)
+	if err != nil {
+		return nil, err
+	}
 	profiles, err := w.writeProfiles(c, os.Getenv)
 	if err != nil {
 		return nil, err
@@ -62,6 +69,7 @@ func wire(parent []string, addr *net.TCPAddr, lease secret.Text, s session.Sessi
 		"SNOWFLAKE_DISABLE_PLATFORM_DETECTION":  "true",
 		"SF_TELEMETRY_DISABLE_CONNECTION_SHAPE": "true",
 		"JIT_SESSION":                           s.ID,
+		"JIT_CONTEXT_FILE":                      about,
 	}
 	for name, v := range map[string]string{
 		"SNOWFLAKE_DATABASE": c.Database, "SNOWFLAKE_SCHEMA": c.Schema, "SNOWFLAKE_WAREHOUSE": c.Warehouse, "SNOWFLAKE_ROLE": c.Role,

@@ -17,7 +17,7 @@ func testWire(t *testing.T, parent []string) *wiring {
 	t.Helper()
 	s := session.Session{ID: "s-1", Principal: session.Principal{Subject: "alice", Email: "alice@example.test"},
 		Scope: session.Scope{Database: "DEMO", Schema: "PUBLIC", Role: "ANALYST"}}
-	w, err := wire(parent, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8443}, secret.New("lease-value"), s, "acct")
+	w, err := wire(t.TempDir(), parent, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8443}, secret.New("lease-value"), s, "acct")
 	if err != nil {
 		t.Fatal(err)
 	}

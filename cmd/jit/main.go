@@ -7,9 +7,11 @@ import (
 	"os"
 
 	"github.com/jit-access/jit/cmd"
+	"github.com/jit-access/jit/session/confine"
 )
 
 func main() {
+	confine.Main(os.Args) // returns unless this process is to become a confined command
 	// Libraries that log by themselves stay silent unless --verbose asks.
 	slog.SetDefault(slog.New(slog.DiscardHandler))
 	os.Exit(int(cmd.Main(context.Background(), os.Args[1:])))

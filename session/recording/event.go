@@ -72,8 +72,10 @@ type SessionFacts struct {
 	Deadline   time.Time `json:"deadline,omitzero"`
 	Emergency  bool      `json:"emergency,omitempty"` // opened without a reviewer
 	Ticket     string    `json:"ticket,omitempty"`
-	Confined   bool      `json:"confined"`
-	End        string    `json:"end,omitempty"` // why it ended
+	Confined   bool      `json:"confined"` // without a known gap
+	// Confinement says by what, and what is open; empty in recordings from before it.
+	Confinement string `json:"confinement,omitempty"`
+	End         string `json:"end,omitempty"` // why it ended
 }
 
 // AgentFacts says which program ran and how it ended.
