@@ -60,6 +60,9 @@ func (a *App) execSession(ctx context.Context, o execOptions) error {
 		}
 	}
 	client, cfg, err := a.client(ctx)
+	if o.confined, err = a.confinement(ctx, o); err != nil {
+		return err
+	}
 	if err != nil {
 		return beforeStart(err)
 	}
@@ -148,6 +151,7 @@ func (r *run) facts(req session.Request) recording.SessionFacts {
 		Rule: req.Rule, Policy: s.PolicyDigest, Deadline: s.Deadline, Emergency: s.Emergency, Ticket: req.Ticket,
 	}
 }
+		Confined: r.o.confined.report.Full(), Confinement: r.o.confined.report.String(),
 
 // record makes an event durable, then tells who looks on.
 func (r *run) record(ctx context.Context, e recording.Event) (int64, error) {
@@ -209,6 +213,7 @@ func (r *run) run(ctx context.Context, path string) (err error) {
 		return &Failure{Code: ExitNotStarted, What: "starting the session", Err: err}
 	}
 	r.a.feed.send(feedEvent{Event: feedOpen, Session: s.Session, Connection: s.Connection, Deadline: &s.Deadline})
+	r.board.copyTo(w.dir)
 	r.a.say("jit: session %s is open until %s at the latest. Recording: jit replay %s",
 		s.Session, s.Deadline.Local().Format("15:04:05"), s.Session)
 	if r.o.EnvOnly {
@@ -229,12 +234,13 @@ func (r *run) status() runningSession {
 
 // child runs the command and records that it started and how it ended.
 func (r *run) child(ctx context.Context, path string, w *wiring) error {
+		Confinement: r.o.confined.report.String(),
 	command := redactCommand(r.o.Command)
 	if _, err := r.record(ctx, recording.Event{Kind: recording.KindAgentStarted, Agent: &recording.AgentFacts{Command: command}}); err != nil {
 		return &Failure{Code: ExitNotStarted, What: "starting the command", Err: err}
 	}
 	p := program{
-		path: path, args: r.o.Command, env: w.environ(), in: r.a.In, out: r.a.Out, errOut: r.a.Err, kill: r.a.kill,
+		path: path, args: r.o.Command, env: r.o.confined.environ(w.environ()), wrap: r.o.confined.wrapper(w), in: r.a.In, out: r.a.Out, errOut: r.a.Err, kill: r.a.kill,
 		started: func(pid int) {
 			r.a.feed.send(feedEvent{Event: feedRunning, Session: r.opened.Session.ID, PID: pid})
 		},
@@ -297,7 +303,7 @@ func (r *run) serve(ctx context.Context) (_ *wiring, stop func() error, err erro
 		return nil, nil, errors.Join(fmt.Errorf("listening on loopback gave %s", ln.Addr()), ln.Close())
 	}
 	s := r.opened.Session
-	w, err := wire(r.a.childEnv(r.cfg), addr, lease, s, s.Scope.Connection)
+	w, err := wire(r.a.Paths.Wiring(), r.a.childEnv(r.cfg), addr, lease, s, s.Scope.Connection)
 	if err != nil {
 		return nil, nil, errors.Join(err, ln.Close())
 	}
