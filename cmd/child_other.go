@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"syscall"
 )
 
 // forwarded are the signals passed on to the child. A console delivers
@@ -22,3 +23,5 @@ func waitChild(c *exec.Cmd) (ended, error) {
 	}
 	return ended{code: ExitCode(c.ProcessState.ExitCode())}, nil
 }
+
+func signalName(s syscall.Signal) string { return s.String() }

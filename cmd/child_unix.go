@@ -128,3 +128,5 @@ func endedBy(ws unix.WaitStatus) ended {
 	}
 	return ended{code: ExitCode(ws.ExitStatus())}
 }
+
+func signalName(s syscall.Signal) string { return unix.SignalName(s) }

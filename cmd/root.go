@@ -109,6 +109,7 @@ func commands(a *App) []*cobra.Command {
 		newServerCommand(a),
 		newSessionCommand(a),
 		newStatusCommand(a),
+		newTerminalLeaderCommand(),
 		newVersionCommand(a),
 		newWebhookCommand(a),
 		newWhoamiCommand(a),

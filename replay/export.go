@@ -39,8 +39,7 @@ func ParseFormat(s string) (Format, error) {
 	return "", fmt.Errorf("%q is none of csv, jsonl, ocsf, asciicast, html", s)
 }
 
-// ErrNoTerminal means there is no terminal in the recording to export: a
-// recording of format v1 holds statements, not what a screen showed.
+// ErrNoTerminal means there is no terminal in the recording to export.
 var ErrNoTerminal = errors.New("no terminal was recorded in this session")
 
 // Export writes the events that the recording's checkpoint covers.
@@ -57,7 +56,7 @@ func (r *Recording) Export(w io.Writer, f Format) error {
 	case FormatHTML:
 		err = r.exportHTML(out)
 	case FormatAsciicast:
-		err = ErrNoTerminal
+		err = r.exportAsciicast(out)
 	default:
 		_, err = ParseFormat(string(f))
 	}
