@@ -17,6 +17,7 @@ import (
 	"github.com/jit-access/jit/session/approval"
 	"github.com/jit-access/jit/session/recording"
 	"github.com/jit-access/jit/session/secret"
+	"github.com/jit-access/jit/session/terminal"
 )
 
 // exec runs one `jit exec`.
@@ -59,10 +60,10 @@ func (a *App) execSession(ctx context.Context, o execOptions) error {
 			return err
 		}
 	}
-	client, cfg, err := a.client(ctx)
 	if o.confined, err = a.confinement(ctx, o); err != nil {
 		return err
 	}
+	client, cfg, err := a.client(ctx)
 	if err != nil {
 		return beforeStart(err)
 	}
@@ -103,6 +104,7 @@ type run struct {
 	dir    string
 	bundle *policy.Bundle // once it serves
 	board  *board         // once it runs
+	cast   atomic.Pointer[terminal.Cast]
 
 	ending atomic.Bool // the broker is being stopped
 	over   chan string // receives why the session ended before its command did
@@ -149,15 +151,18 @@ func (r *run) facts(req session.Request) recording.SessionFacts {
 		ID: s.ID, Principal: s.Principal.ID(), Email: s.Principal.Email, Connection: s.Scope.Connection, Role: s.Scope.Role,
 		Warehouse: s.Scope.Warehouse, Database: s.Scope.Database, Schema: s.Scope.Schema, Reason: req.Reason,
 		Rule: req.Rule, Policy: s.PolicyDigest, Deadline: s.Deadline, Emergency: s.Emergency, Ticket: req.Ticket,
+		Confined: r.o.confined.report.Full(), Confinement: r.o.confined.report.String(),
 	}
 }
-		Confined: r.o.confined.report.Full(), Confinement: r.o.confined.report.String(),
 
 // record makes an event durable, then tells who looks on.
 func (r *run) record(ctx context.Context, e recording.Event) (int64, error) {
 	seq, err := r.writer.Append(ctx, e)
 	if err != nil {
 		return seq, fmt.Errorf("recording %s: %w", e.Kind, err)
+	}
+	if c := r.cast.Load(); c != nil && e.Kind == recording.KindStatement && e.SQL != nil && !e.SQL.Describe {
+		c.Marker(e.Statement)
 	}
 	if r.board == nil {
 		return seq, nil
@@ -208,12 +213,12 @@ func (r *run) run(ctx context.Context, path string) (err error) {
 			r.a.say("jit: the broker stopped early: %s", replay.Visible(stopErr.Error()))
 		}
 	}()
+	r.board.copyTo(w.dir)
 	s := r.board.change(func(s *runningSession) { s.Wiring = w.dir })
 	if err := r.board.save(); err != nil { // before the child may ask
 		return &Failure{Code: ExitNotStarted, What: "starting the session", Err: err}
 	}
 	r.a.feed.send(feedEvent{Event: feedOpen, Session: s.Session, Connection: s.Connection, Deadline: &s.Deadline})
-	r.board.copyTo(w.dir)
 	r.a.say("jit: session %s is open until %s at the latest. Recording: jit replay %s",
 		s.Session, s.Deadline.Local().Format("15:04:05"), s.Session)
 	if r.o.EnvOnly {
@@ -229,12 +234,12 @@ func (r *run) status() runningSession {
 	return runningSession{
 		Session: s.ID, State: stateOpen, PID: os.Getpid(), Connection: s.Scope.Connection, Role: s.Scope.Role, Command: redactCommand(r.o.Command),
 		Opened: r.a.Now(), Deadline: s.Deadline, TTL: s.Scope.TTL.String(), Pending: []pending{}, Recording: r.dir,
+		Confinement: r.o.confined.report.String(),
 	}
 }
 
 // child runs the command and records that it started and how it ended.
 func (r *run) child(ctx context.Context, path string, w *wiring) error {
-		Confinement: r.o.confined.report.String(),
 	command := redactCommand(r.o.Command)
 	if _, err := r.record(ctx, recording.Event{Kind: recording.KindAgentStarted, Agent: &recording.AgentFacts{Command: command}}); err != nil {
 		return &Failure{Code: ExitNotStarted, What: "starting the command", Err: err}
