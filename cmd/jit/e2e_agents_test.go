@@ -23,8 +23,8 @@ func (w *world) agents(goagent string) map[string]agent {
 	python := w.testdata("agents/python/agent.py")
 	return map[string]agent{
 		"go":      {argv: []string{goagent}},
-		"python5": {argv: []string{w.part("driver/bin/python"), "-W", "ignore", python}},
-		"python4": {argv: []string{w.part("fakesnow/bin/python"), "-W", "ignore", python}},
+		"python5": {argv: []string{w.part("driver/bin/python"), "-B", "-W", "ignore", python}},
+		"python4": {argv: []string{w.part("fakesnow/bin/python"), "-B", "-W", "ignore", python}},
 		"node":    {argv: []string{"node", w.testdata("agents/node/agent.cjs")}, env: []string{"NODE_PATH=" + w.part("node/node_modules")}},
 	}
 }
@@ -37,6 +37,12 @@ type step struct {
 	WaitFile    string `json:"wait_file,omitempty"`
 	TouchFile   string `json:"touch_file,omitempty"`
 	Reconnect   bool   `json:"reconnect,omitempty"`
+	CancelFile  string `json:"cancel_file,omitempty"`
+	Exact       bool   `json:"exact,omitempty"`
+	Digest      bool   `json:"digest,omitempty"`
+	Bulk        int    `json:"bulk,omitempty"`
+	Multi       int    `json:"multi,omitempty"`
+	Async       bool   `json:"async,omitempty"`
 }
 
 // outcome is what an agent saw of one step.
@@ -47,8 +53,11 @@ type outcome struct {
 		Name string `json:"name"`
 		Type string `json:"type"`
 	} `json:"columns"`
-	Rows  [][]*string `json:"rows"`
-	Error *struct {
+	Rows    [][]*string `json:"rows"`
+	Count   int         `json:"count"`
+	Digests []string    `json:"digests"`
+	Error   *struct {
+		Class    string `json:"class"`
 		Code     string `json:"code"`
 		SQLState string `json:"sqlstate"`
 		Message  string `json:"message"`
@@ -156,7 +165,7 @@ func (a agent) direct(t *testing.T, up *upstream, steps ...step) []outcome {
 	if err := os.WriteFile(filepath.Join(home, "connections.toml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r := launch(t, append(plainEnv(home, "SNOWFLAKE_HOME="+home), a.env...), home, append(append([]string{}, a.argv...), script(t, steps...))...).wait()
+	r := launchFor(t, 8*limit, append(plainEnv(home, "SNOWFLAKE_HOME="+home), a.env...), home, append(append([]string{}, a.argv...), script(t, steps...))...).wait()
 	seen := outcomes(t, r)
 	if r.code != 0 || len(seen) != len(steps) {
 		t.Fatalf("running directly: %s", r)

@@ -27,60 +27,97 @@ type compatibility struct {
 type compatibilityRow struct {
 	client, versions, upstream string
 	passed                     map[string]bool
+	remarks                    map[string]string
 }
 
 func (c *compatibility) note(who client, versions, name string, passed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	row := c.row(who.name, who.upstream.name)
 	if versions == "" {
 		versions = pinned(who.name)
 	}
-	at := slices.IndexFunc(c.rows, func(r *compatibilityRow) bool { return r.client == who.name && r.upstream == who.upstream.name })
-	if at < 0 {
-		at = len(c.rows)
-		c.rows = append(c.rows, &compatibilityRow{client: who.name, versions: versions, upstream: who.upstream.name, passed: map[string]bool{}})
+	if versions != "" {
+		row.versions = versions
 	}
-	c.rows[at].passed[name] = passed
+	row.passed[name] = passed
 }
 
-// write writes the table, in one order whoever ended first.
-func (c *compatibility) write(t *testing.T, file string) {
-	t.Helper()
-	cases := []string{caseMasked, casePlain, caseRefused, caseGoesOn, caseHeld}
-	slices.SortFunc(c.rows, func(a, b *compatibilityRow) int {
-		return strings.Compare(strings.ToLower(a.client+a.upstream), strings.ToLower(b.client+b.upstream))
-	})
+// expect counts cases as failed until they pass.
+func (c *compatibility) expect(who client, cases ...string) {
+	for _, name := range cases {
+		c.note(who, "", name, false)
+	}
+}
+
+// remark adds to what the table says of a case that passed.
+func (c *compatibility) remark(who client, name, text string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.row(who.name, who.upstream.name).remarks[name] = text
+}
+
+// row finds or makes the row of a client; c.mu is held.
+func (c *compatibility) row(client, upstream string) *compatibilityRow {
+	at := slices.IndexFunc(c.rows, func(r *compatibilityRow) bool { return r.client == client && r.upstream == upstream })
+	if at < 0 {
+		at = len(c.rows)
+		c.rows = append(c.rows, &compatibilityRow{client: client, upstream: upstream, passed: map[string]bool{}, remarks: map[string]string{}})
+	}
+	return c.rows[at]
+}
+
+// table is one table of the page: a row per client that met one of its cases.
+func (c *compatibility) table(cases []string, upstreams bool) string {
+	head := []string{"client", "versions"}
+	if upstreams {
+		head = append(head, "upstream")
+	}
+	head = append(head, cases...)
 	var b strings.Builder
-	b.WriteString(`# Compatibility
-
-Unmodified clients, run by ` + "`jit exec`" + ` in the end-to-end suite. This table is
-written by the suite itself: ` + "`JIT_UPDATE=1 go test -tags e2e ./cmd/jit -run 'TestDrivers$'`" + `.
-Do not edit it.
-
-Each client first ran without jit. Through jit, the same reads gave the same
-cells, except in the columns that are classified.
-
-fakesnow and WireMock are independent upstreams. The sandbox is jit's own: it
-shows that a client, jit and the sandbox agree, not that Snowflake does.
-None of this is a run against Snowflake itself. A dash: the client logs in anew
-for every statement, so there is nothing to go on with.
-
-| client | versions | upstream | ` + strings.Join(cases, " | ") + " |\n|" + strings.Repeat(" --- |", 3+len(cases)) + "\n")
+	fmt.Fprintf(&b, "| %s |\n|%s\n", strings.Join(head, " | "), strings.Repeat(" --- |", len(head)))
 	for _, r := range c.rows {
-		fmt.Fprintf(&b, "| %s | %s | %s |", r.client, r.versions, r.upstream)
+		if !slices.ContainsFunc(cases, func(name string) bool { _, tried := r.passed[name]; return tried }) {
+			continue
+		}
+		fmt.Fprintf(&b, "| %s | %s |", r.client, r.versions)
+		if upstreams {
+			fmt.Fprintf(&b, " %s |", r.upstream)
+		}
 		for _, name := range cases {
 			switch passed, tried := r.passed[name]; {
 			case !tried:
 				b.WriteString(" – |")
-			case passed:
-				b.WriteString(" yes |")
-			default:
+			case !passed:
 				b.WriteString(" **no** |")
+			case r.remarks[name] != "":
+				fmt.Fprintf(&b, " yes (%s) |", r.remarks[name])
+			default:
+				b.WriteString(" yes |")
 			}
 		}
 		b.WriteByte('\n')
 	}
-	if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
+	return b.String()
+}
+
+// write writes the page, in one order whoever ended first.
+func (c *compatibility) write(t *testing.T, file string) {
+	t.Helper()
+	slices.SortFunc(c.rows, func(a, b *compatibilityRow) int {
+		return strings.Compare(strings.ToLower(a.client+a.upstream), strings.ToLower(b.client+b.upstream))
+	})
+	around, err := os.ReadFile(shared.testdata("compatibility.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := strings.NewReplacer(
+		"{sessions}", c.table([]string{caseMasked, casePlain, caseRefused, caseGoesOn, caseHeld}, true),
+		"{results}", c.table([]string{caseTypesJSON, caseTypesArrow, caseHiddenJSON, caseHiddenArrow, caseLargeJSON, caseLargeArrow}, false),
+		"{statements}", c.table([]string{caseErrors, caseBulk, caseMulti, caseAsync, caseLongHold, caseCancelHeld, caseCancelRun}, false),
+		"{hold}", holdFor().String(),
+	).Replace(string(around))
+	if err := os.WriteFile(file, []byte(page), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }

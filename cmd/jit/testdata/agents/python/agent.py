@@ -8,84 +8,80 @@ each. Steps and lines are those of goagent. It runs unchanged on the 4.x driver
 Usage: agent.py STEPS.json
 """
 
-import datetime
-import decimal
-import json
-import os
 import sys
 import time
 
 import snowflake.connector
 from snowflake.connector import errors
 
+from steps import Refused, await_file, bulk_rows, code_of, interrupt, run, when_there
 
-def pause(step):
-    if step.get("touch_file"):
-        open(step["touch_file"], "w").close()
-    deadline = time.monotonic() + 120
-    while step.get("wait_file") and not os.path.exists(step["wait_file"]):
-        if time.monotonic() > deadline:
-            raise SystemExit("%s never appeared" % step["wait_file"])
-        time.sleep(0.02)
+OLD = snowflake.connector.__version__.startswith("4.")
 
 
-def text(value):
-    if value is None:
-        return None
-    if isinstance(value, (bytes, bytearray)):
-        return bytes(value).hex()
-    if isinstance(value, (datetime.date, datetime.datetime, datetime.time)):
-        return value.isoformat()
-    if isinstance(value, decimal.Decimal):
-        return format(value, "f")
-    return str(value)
+class Driver:
+    packages = []
 
+    def __init__(self):
+        self.conn = None
 
-def query(conn, step):
-    cur = conn.cursor()
-    try:
+    def query(self, step):
+        try:
+            if step.get("reconnect"):
+                self.conn = None
+            if self.conn is None:
+                snowflake.connector.paramstyle = "qmark"
+                self.conn = snowflake.connector.connect()
+            cur = self.conn.cursor()
+            try:
+                return self.execute(cur, step)
+            finally:
+                cur.close()
+        except errors.Error as e:
+            raise Refused(type(e).__module__ + "." + type(e).__name__, code_of(e.errno), e.sqlstate or "", e.msg or str(e)) from e
+
+    def execute(self, cur, step):
         cancel = step.get("cancel_after_ms", 0) / 1000
-        if not cancel:
+        if step.get("bulk"):
+            cur.executemany(step["sql"], bulk_rows(step))
+        elif step.get("multi"):
+            return self.sets(cur, step)
+        elif step.get("async"):
+            cur.get_results_from_sfqid(cur.execute_async(step["sql"])["queryId"])
+        elif not cancel and not step.get("cancel_file"):
             cur.execute(step["sql"], step.get("binds") or None)
-        elif snowflake.connector.__version__.startswith("4."):
-            # 4.x cancels by a timer of its own, which sends an abort.
-            cur.execute(step["sql"], timeout=max(1, round(cancel)))
-        else:
+        elif not OLD:
             # 5.x cannot interrupt execute(); what it can abort is asynchronous.
             qid = cur.execute_async(step["sql"])["queryId"]
+            await_file(step.get("cancel_file"))
             time.sleep(cancel)
             cur.abort_query(qid)
             cur.get_results_from_sfqid(qid)
-        columns = [{"name": d[0], "type": str(d[1])} for d in cur.description or []]
-        return columns, [[text(v) for v in row] for row in cur.fetchall()]
-    finally:
-        cur.close()
+        elif cancel:
+            # 4.x cancels by a timer of its own, which sends an abort.
+            cur.execute(step["sql"], timeout=max(1, round(cancel)))
+        else:
+            when_there(step["cancel_file"], interrupt)
+            cur.execute(step["sql"])
+        return describe(cur, step), cur.fetchall()
+
+    def sets(self, cur, step):
+        cur.execute(step["sql"], num_statements=step["multi"])
+        rows = list(cur.fetchall())
+        while cur.nextset():
+            rows += cur.fetchall()
+        return describe(cur, step), rows
+
+    def close(self):
+        if self.conn is not None:
+            self.conn.close()
 
 
-def main():
-    with open(sys.argv[1]) as f:
-        steps = json.load(f)
-    conn = None
-    for i, step in enumerate(steps):
-        began = time.monotonic()
-        line = {"step": i, "sql": step.get("sql", ""), "columns": None, "rows": None, "error": None}
-        pause(step)
-        if step.get("sql"):
-            try:
-                if step.get("reconnect"):
-                    conn = None
-                if conn is None:
-                    snowflake.connector.paramstyle = "qmark"
-                    conn = snowflake.connector.connect()
-                line["columns"], line["rows"] = query(conn, step)
-            except errors.Error as e:
-                code = "" if e.errno in (None, -1) else "%06d" % e.errno
-                line["error"] = {"code": code, "sqlstate": e.sqlstate or "", "message": e.msg or str(e)}
-        line["ms"] = round((time.monotonic() - began) * 1000)
-        print(json.dumps(line, ensure_ascii=False), flush=True)
-    if conn is not None:
-        conn.close()
+def describe(cur, step):
+    if step.get("exact"):
+        return [{"name": d[0], "type": repr(tuple(d[1:]))} for d in cur.description or []]
+    return [{"name": d[0], "type": str(d[1])} for d in cur.description or []]
 
 
 if __name__ == "__main__":
-    main()
+    run(Driver(), sys.argv[1])

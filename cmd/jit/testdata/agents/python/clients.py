@@ -9,47 +9,20 @@ those of goagent; a first line says which versions are at work.
 Usage: clients.py CLIENT STEPS.json
 """
 
-import datetime
-import decimal
-import importlib.metadata
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-import time
-import tomllib
+
+from steps import Refused, bulk_rows, code_of, connection, interrupt, is_query, run, when_there
 
 
-class Refused(Exception):
-    """What a client says when a statement fails."""
-
-    def __init__(self, code, sqlstate, message):
-        super().__init__(message)
-        self.code, self.sqlstate, self.message = code, sqlstate, message
-
-
-def text(value):
-    if value is None or value != value:  # NaN, pandas' other spelling of NULL
-        return None
-    if isinstance(value, (bytes, bytearray)):
-        return bytes(value).hex()
-    if isinstance(value, (datetime.date, datetime.datetime, datetime.time)):
-        return value.isoformat()
-    if isinstance(value, decimal.Decimal):
-        return format(value, "f")
-    return str(value)
-
-
-def code_of(errno):
-    return "" if errno in (None, -1) else "%06d" % int(errno)
-
-
-def connection():
-    with open(os.path.join(os.environ["SNOWFLAKE_HOME"], "connections.toml"), "rb") as f:
-        return tomllib.load(f)["default"]
+def class_of(e):
+    return type(e).__module__ + "." + type(e).__name__
 
 
 class SQLAlchemy:
@@ -67,13 +40,18 @@ class SQLAlchemy:
         self.engine = sqlalchemy.create_engine(url, connect_args={"protocol": c["protocol"], **secret})
 
     def query(self, step):
+        if step.get("cancel_file"):
+            when_there(step["cancel_file"], interrupt)
         try:
             with self.engine.begin() as conn:
+                if step.get("bulk"):
+                    conn.execute(self.text(step["sql"]), [{"id": i, "note": n} for i, n in bulk_rows(step)])
+                    return [], []
                 result = conn.execute(self.text(step["sql"]))
-                columns = [{"name": d[0], "type": str(d[1])} for d in result.cursor.description or []]
+                columns = [{"name": d[0], "type": repr(tuple(d[1:])) if step.get("exact") else str(d[1])} for d in result.cursor.description or []]
                 return columns, [list(row) for row in result] if result.returns_rows else []
         except self.error as e:
-            raise Refused(code_of(getattr(e.orig, "errno", None)), getattr(e.orig, "sqlstate", "") or "", str(e.orig)) from e
+            raise Refused(class_of(e) + "/" + class_of(e.orig), code_of(getattr(e.orig, "errno", None)), getattr(e.orig, "sqlstate", "") or "", str(e.orig)) from e
 
     def close(self):
         self.engine.dispose()
@@ -90,13 +68,18 @@ class Snowpark:
         self.session = Session.builder.config("connection_name", "default").create()
 
     def query(self, step):
+        if step.get("cancel_file"):
+            when_there(step["cancel_file"], interrupt)
         try:
             frame = self.session.sql(step["sql"])
-            rows = frame.collect()
+            if step.get("async"):
+                rows = frame.collect_nowait().result()
+            else:
+                rows = frame.collect()
             columns = [{"name": f.name, "type": str(f.datatype)} for f in frame.schema.fields] if is_query(step) else []
             return columns, [list(row) for row in rows]
         except self.error as e:
-            raise Refused(code_of(e.sql_error_code), sqlstate_in(e.message), e.message) from e
+            raise Refused(class_of(e), code_of(e.sql_error_code), sqlstate_in(e.message), e.message) from e
 
     def close(self):
         self.session.close()
@@ -112,16 +95,21 @@ class Pandas:
         self.conn = snowflake.connector.connect(connection_name="default")
 
     def query(self, step):
+        if step.get("cancel_file"):
+            when_there(step["cancel_file"], interrupt)
         try:
             cur = self.conn.cursor()
-            cur.execute(step["sql"])
+            if step.get("async"):
+                cur.get_results_from_sfqid(cur.execute_async(step["sql"])["queryId"])
+            else:
+                cur.execute(step["sql"])
             if not is_query(step):
                 return [], []
             frame = cur.fetch_pandas_all()
             columns = [{"name": n, "type": str(t)} for n, t in frame.dtypes.items()]
             return columns, [list(row) for row in frame.itertuples(index=False)]
         except self.error as e:
-            raise Refused(code_of(e.errno), e.sqlstate or "", e.msg or str(e)) from e
+            raise Refused(class_of(e), code_of(e.errno), e.sqlstate or "", e.msg or str(e)) from e
 
     def close(self):
         self.conn.close()
@@ -158,15 +146,28 @@ class ADBC:
     def query(self, step):
         try:
             with self.conn.cursor() as cur:
+                if step.get("cancel_file"):
+                    when_there(step["cancel_file"], cur.adbc_cancel)
+                if step.get("bulk"):
+                    cur.executemany(step["sql"], bulk_rows(step))
+                    return [], []
                 cur.execute(step["sql"])
                 table = cur.fetch_arrow_table()
         except self.error as e:
-            raise Refused(code_of(e.vendor_code), e.sqlstate or "", str(e)) from e
-        columns = [{"name": f.name, "type": str(f.type)} for f in table.schema]
-        return columns, [list(row.values()) for row in table.to_pylist()]
+            raise Refused(class_of(e), code_of(e.vendor_code), e.sqlstate or "", str(e)) from e
+        columns = [{"name": f.name, "type": f"{f.type} {f.nullable} {f.metadata}" if step.get("exact") else str(f.type)} for f in table.schema]
+        return columns, zip(*(cells(c) for c in table.columns))
 
     def close(self):
         self.conn.close()
+
+
+def cells(column):
+    """An Arrow column's cells. Python has no dates as far away as Arrow."""
+    try:
+        return column.to_pylist()
+    except (OverflowError, ValueError):
+        return column.cast("string").to_pylist()
 
 
 class Snow:
@@ -176,13 +177,18 @@ class Snow:
 
     def query(self, step):
         snow = os.path.join(os.path.dirname(sys.executable), "snow")
-        done = subprocess.run([snow, "sql", "--format", "json", "-q", step["sql"]], capture_output=True, text=True)
-        if done.returncode:
+        process = subprocess.Popen([snow, "sql", "--format", "json", "-q", step["sql"]], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        if step.get("cancel_file"):
+            when_there(step["cancel_file"], lambda: process.send_signal(signal.SIGINT))
+        out, err = process.communicate()
+        if process.returncode:
             # The message comes in a box, wrapped.
-            said = " ".join(line.strip("│╭╮╰╯─ ") for line in done.stderr.splitlines())
+            said = " ".join(line.strip("│╭╮╰╯─ ") for line in err.splitlines())
             found = re.search(r"\b(\d{6}) \((\w{5})\)", said)
-            raise Refused(*(found.groups() if found else ("", "")), said)
-        rows = json.loads(done.stdout)
+            raise Refused("exit %d" % process.returncode, *(found.groups() if found else ("", "")), said)
+        rows = json.loads(out)
+        if step.get("multi"):
+            rows = [row for rows in rows for row in rows]
         columns = [{"name": n, "type": ""} for n in rows[0]] if rows else []
         return columns, [list(row.values()) for row in rows]
 
@@ -215,12 +221,14 @@ class Dbt:
     def query(self, step):
         build = step["sql"] == "build"
         command = ["build"] if build else ["show", "--limit", "-1", "--inline", step["sql"]]
+        if step.get("cancel_file"):
+            when_there(step["cancel_file"], interrupt)
         done = self.runner.invoke(["--no-send-anonymous-usage-stats", *command, *self.options])
         results = done.result.results if done.result else []
         if not done.success:
             said = str(done.exception or " ".join(r.message or "" for r in results))
             found = re.search(r"\b(\d{6}) \((\w{5})\)", said)
-            raise Refused(*(found.groups() if found else ("", "")), said)
+            raise Refused(class_of(done.exception) if done.exception else "result", *(found.groups() if found else ("", "")), said)
         if build:
             return [], [[r.node.name, str(r.status)] for r in results]
         table = results[0].agate_table
@@ -230,33 +238,13 @@ class Dbt:
         shutil.rmtree(self.dir)
 
 
-def is_query(step):
-    return step["sql"].lower().startswith("select")
-
-
 def sqlstate_in(message):
     found = re.search(r"\(\s*(\w{5})\s*\)", message)
     return found.group(1) if found else ""
 
 
-def main():
-    kind = {"sqlalchemy": SQLAlchemy, "snowpark": Snowpark, "pandas": Pandas, "adbc": ADBC, "snow": Snow, "dbt": Dbt}[sys.argv[1]]
-    print(json.dumps({"about": ", ".join(f"{p} {importlib.metadata.version(p)}" for p in kind.packages)}), flush=True)
-    client = kind()
-    with open(sys.argv[2]) as f:
-        steps = json.load(f)
-    for i, step in enumerate(steps):
-        began = time.monotonic()
-        line = {"step": i, "sql": step["sql"], "columns": None, "rows": None, "error": None}
-        try:
-            line["columns"], rows = client.query(step)
-            line["rows"] = [[text(v) for v in row] for row in rows]
-        except Refused as e:
-            line["error"] = {"code": e.code, "sqlstate": e.sqlstate, "message": e.message}
-        line["ms"] = round((time.monotonic() - began) * 1000)
-        print(json.dumps(line, ensure_ascii=False), flush=True)
-    client.close()
+CLIENTS = {"sqlalchemy": SQLAlchemy, "snowpark": Snowpark, "pandas": Pandas, "adbc": ADBC, "snow": Snow, "dbt": Dbt}
 
 
 if __name__ == "__main__":
-    main()
+    run(CLIENTS[sys.argv[1]](), sys.argv[2])
