@@ -11,8 +11,8 @@ import (
 // its configuration names an MCP server.
 //
 // Several of them start MCP servers with little of their own environment, so
-// each entry passes on where the session's connection file is. That is a path;
-// the lease stays in the file.
+// each entry passes on where the session's files are. These are paths; the lease
+// stays in its file.
 type agentHost struct {
 	name   string
 	launch string // command line
@@ -58,7 +58,7 @@ var agentHosts = []agentHost{
 }
 
 // sessionVariables are what `jit mcp` needs of the session's environment.
-var sessionVariables = []string{"SNOWFLAKE_HOME", "JIT_SESSION"}
+var sessionVariables = []string{"SNOWFLAKE_HOME", "JIT_SESSION", "JIT_CONTEXT_FILE"}
 
 // passing passes the variables on in an agent's own way to name one.
 func passing(form string) map[string]string {

@@ -63,7 +63,7 @@ func (a *App) mcp(ctx context.Context, o mcpOptions) error {
 		return &Failure{What: "quieting the driver's log", Err: err}
 	}
 	server := mcp.NewServer(&mcp.Implementation{Name: "jit", Title: "Snowflake through jit", Version: Version},
-		&mcp.ServerOptions{Instructions: briefing, Logger: a.Logger})
+		&mcp.ServerOptions{Instructions: a.instructions(), Logger: a.Logger})
 	c, err := leasedConnection(a.Getenv("SNOWFLAKE_HOME"))
 	switch {
 	case err == nil:
@@ -86,6 +86,16 @@ func (a *App) mcp(ctx context.Context, o mcpOptions) error {
 		return &Failure{What: "serving MCP", Err: err}
 	}
 	return nil
+}
+
+// instructions are the session's briefing, or the one that is true of every
+// session.
+func (a *App) instructions() string {
+	file := a.Getenv("JIT_CONTEXT_FILE")
+	if text, err := os.ReadFile(file); err == nil && strings.HasPrefix(string(text), briefing) { //nolint:gosec // as jit exec set it
+		return string(text)
+	}
+	return briefing
 }
 
 type nopCloser struct{ io.Writer }

@@ -46,6 +46,7 @@ var reads = []variable{
 // sets are the variables `jit exec` gives to its child.
 var sets = []variable{
 	{"JIT_SESSION", "id of the session the command runs in"},
+	{"JIT_CONTEXT_FILE", "a private file with a briefing for the agent, removed at the end"},
 	{"SNOWFLAKE_*", "where the broker is, and the lease that opens it; no Snowflake credential"},
 	{"SNOWFLAKE_HOME", "a private folder with connections.toml, removed at the end"},
 	{"DBT_PROFILES_DIR", "dbt profiles that point at the broker, if the project has any"},
