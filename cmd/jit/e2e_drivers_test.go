@@ -32,6 +32,7 @@ type client struct {
 	named   bool   // bind variables have names
 	multi   bool   // several statements in one request
 	async   bool
+	stays   bool // its way of canceling does not reach what is held
 }
 
 // clients is who is tested with whom: fakesnow, which nobody here wrote, where
@@ -60,7 +61,7 @@ func (w *world) clients(t *testing.T) []client {
 		{name: "JDBC, JSON", agent: jdbc("JSON"), upstream: w.sandbox, bulk: many, multi: true, async: true},
 		{name: "Snowpark", agent: python("clients", "snowpark"), upstream: arrow, async: true},
 		{name: "snow", agent: python("snow", "snow"), upstream: arrow, oneShot: true, small: true, without: "json", multi: true},
-		{name: "dbt", agent: python("dbt", "dbt"), upstream: w.sandbox, oneShot: true, small: true},
+		{name: "dbt", agent: python("dbt", "dbt"), upstream: w.sandbox, oneShot: true, small: true, stays: true},
 	}
 }
 
