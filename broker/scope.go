@@ -57,6 +57,9 @@ func (b *Broker) leavesGrant(l *login, j *judgement) *refusal {
 	if ref := switches(j.analysis.Statements, role, warehouse); ref != nil {
 		return ref
 	}
+	if lone := j.analysis.Statements; warehouse != "" && createsWarehouse(lone) && !(len(lone) == 1 && len(lone[0].Nested)+len(lone[0].Unknown) == 0) {
+		return faultPlace.refuse("a session is in the warehouse it has created; send CREATE WAREHOUSE alone, then USE WAREHOUSE " + sql.FormatIdentifier(warehouse))
+	}
 	// As reported by the server, which need not keep case.
 	differs := func(is, granted string) bool { return granted != "" && is != "" && !strings.EqualFold(is, granted) }
 	if lone := j.analysis.Statements; len(lone) == 1 && (lone[0].Effects.UseRole != "" || lone[0].Effects.UseWarehouse != "") {
@@ -80,6 +83,8 @@ func switches(statements []sql.Statement, role, warehouse string) *refusal {
 			return faultPlace.refuse("the statement switches to another role than the grant's")
 		case e.UseWarehouse != "" && warehouse != "" && e.UseWarehouse != warehouse:
 			return faultPlace.refuse("the statement switches to another warehouse than the grant's")
+		case st.Kind == "USE_ROLE" && e.UseRole == "" && role != "", st.Kind == "USE_WAREHOUSE" && e.UseWarehouse == "" && warehouse != "":
+			return faultPlace.refuse("the statement switches to a role or warehouse that it does not name plainly")
 		case st.Kind == "USE_SECONDARY_ROLES" && strings.ToUpper(st.Text) != "USE SECONDARY ROLES NONE":
 			return faultPlace.refuse("secondary roles are not part of the grant")
 		}
@@ -88,6 +93,15 @@ func switches(statements []sql.Statement, role, warehouse string) *refusal {
 		}
 	}
 	return nil
+}
+
+// createsWarehouse reports whether any of statements makes a warehouse, in which
+// the session is from then on.
+func createsWarehouse(statements []sql.Statement) bool {
+	return slices.ContainsFunc(statements, func(st sql.Statement) bool {
+		kind := string(st.Kind)
+		return strings.HasPrefix(kind, "CREATE_") && strings.HasSuffix(kind, "WAREHOUSE") || createsWarehouse(st.Nested)
+	})
 }
 
 // foldName folds an identifier as login parameters are read: quoted as it
