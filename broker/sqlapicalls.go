@@ -74,6 +74,9 @@ func (b *Broker) submitAPI(r *http.Request, id string, req snowflake.QueryReques
 		b.api.mu.Lock()
 		delete(b.api.calls, id)
 		b.api.mu.Unlock()
+		if c.l != nil {
+			b.api.put(c.l)
+		}
 		if c.ref == nil {
 			c.ref = faultRequestID.refuse("this request id was used before")
 		}
