@@ -11,6 +11,7 @@ import (
 
 	"github.com/jit-access/jit/replay"
 	"github.com/jit-access/jit/session"
+	"github.com/jit-access/jit/session/confine"
 	"github.com/jit-access/jit/tui"
 )
 
@@ -65,6 +66,7 @@ func (s *demoStage) runAgent(ctx context.Context) error {
 	s.alice.say("")
 	s.alice.say("$ jit exec --reason \"look at the customers\" -- sample-agent")
 	return s.alice.exec(ctx, execOptions{
+		Confine:    string(confine.Auto),
 		Connection: demoConnection, TTL: 15 * time.Minute, Reason: "look at the customers", Hold: 5 * time.Minute,
 		Command: []string{self, "demo-agent"},
 	})
