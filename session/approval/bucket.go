@@ -19,7 +19,7 @@ var errNoLock = errors.New("only S3 buckets can lock what is written to them: le
 
 func openBucket(ctx context.Context, dir, bucketURL string) (*blob.Bucket, error) {
 	if bucketURL != "" {
-		b, err := blob.OpenBucket(ctx, bucketURL)
+		b, err := blob.OpenBucket(ctx, folderURL(bucketURL))
 		if err != nil {
 			return nil, fmt.Errorf("opening the recordings bucket: %w", err)
 		}
@@ -29,11 +29,29 @@ func openBucket(ctx context.Context, dir, bucketURL string) (*blob.Bucket, error
 	if err := os.MkdirAll(blobDir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the recordings folder: %w", err)
 	}
-	b, err := fileblob.OpenBucket(blobDir, &fileblob.Options{NoTempDir: true, Metadata: fileblob.MetadataDontWrite})
+	b, err := fileblob.OpenBucket(blobDir, &fileblob.Options{NoTempDir: true, Metadata: fileblob.MetadataDontWrite, DirFileMode: 0o700})
 	if err != nil {
 		return nil, fmt.Errorf("opening the recordings folder: %w", err)
 	}
 	return b, nil
+}
+
+// folderURL adds to the URL of a folder what makes its objects durable and
+// private: they are written next to where they will be, with no second file
+// beside them, in folders of their owner. Other URLs stay as they are.
+func folderURL(bucketURL string) string {
+	u, err := url.Parse(bucketURL)
+	if err != nil || u.Scheme != fileblob.Scheme {
+		return bucketURL
+	}
+	q := u.Query()
+	q.Set("no_tmp_dir", "true")
+	q.Set("metadata", string(fileblob.MetadataDontWrite))
+	if !q.Has("dir_file_mode") {
+		q.Set("dir_file_mode", "0700")
+	}
+	u.RawQuery = q.Encode()
+	return u.String()
 }
 
 // bucketTimeout bounds the questions that are asked at start.

@@ -3,11 +3,15 @@ package approval
 import (
 	"bytes"
 	"context"
+	"crypto/md5" //nolint:gosec // see writePiece
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -67,13 +71,56 @@ type segment struct {
 // storePiece writes a piece that is not there yet. One that is there was left by
 // an upload that broke off after this point, and must be the same.
 func (s *Store) storePiece(ctx context.Context, key string, data []byte, sum [sha256.Size]byte) error {
-	err := s.blobs.WriteAll(ctx, key, data, &blob.WriterOptions{
-		ContentType: "application/octet-stream", IfNotExist: true, BeforeWrite: lockUntil(s.cfg.RecordingsLock, s.cfg.Now()),
-	})
+	var file *os.File // of a bucket that is a folder
+	err := s.writePiece(ctx, key, data, &file)
 	if gcerrors.Code(err) == gcerrors.FailedPrecondition {
 		_, err = readPiece(ctx, s.blobs, segment{length: int64(len(data)), key: key, sum: sum})
 	}
-	return err
+	if err != nil || file == nil {
+		return err
+	}
+	// Its folder, the session's, and the bucket itself, which has that one's name.
+	dir := filepath.Dir(file.Name())
+	for range 3 {
+		if err := s.syncDir(dir); err != nil {
+			return fmt.Errorf("making a piece durable: %w", err)
+		}
+		dir = filepath.Dir(dir)
+	}
+	return nil
+}
+
+// writePiece writes an object. In a folder it is on the disk before it has its
+// name: what is found under a name after a crash is whole. An object store does
+// as much before it answers.
+func (s *Store) writePiece(ctx context.Context, key string, data []byte, file **os.File) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()          // before a Close that follows a failure: nothing gets the name then
+	md5sum := md5.Sum(data) //nolint:gosec // buckets with object lock ask for it
+	w, err := s.blobs.NewWriter(ctx, key, &blob.WriterOptions{
+		ContentType: "application/octet-stream", IfNotExist: true, ContentMD5: md5sum[:],
+		BeforeWrite: func(as func(any) bool) error {
+			if as(file) {
+				return (*file).Chmod(0o600)
+			}
+			if lock := lockUntil(s.cfg.RecordingsLock, s.cfg.Now()); lock != nil {
+				return lock(as)
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(data)
+	if err == nil && *file != nil {
+		err = s.syncFile(*file)
+	}
+	if err != nil {
+		cancel()
+		return errors.Join(err, w.Close())
+	}
+	return w.Close()
 }
 
 // lockUntil makes an S3 bucket refuse, to everybody, to change or delete the

@@ -10,3 +10,6 @@ func checkPrivate(string, fs.FileInfo) error { return nil }
 
 // openFolder has nothing to look at either.
 func openFolder(string, fs.FileInfo) string { return "" }
+
+// syncDir does nothing: folders cannot be synced here.
+func syncDir(string) error { return nil }

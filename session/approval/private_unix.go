@@ -5,6 +5,7 @@ package approval
 import (
 	"fmt"
 	"io/fs"
+	"os"
 )
 
 // checkPrivate refuses a file that others than its owner can read.
@@ -23,4 +24,17 @@ func openFolder(path string, fi fs.FileInfo) string {
 		return ""
 	}
 	return fmt.Sprintf("the data folder %s can be entered by others (mode %04o): run chmod 700 on it", path, fi.Mode().Perm())
+}
+
+// syncDir makes the names in a folder durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir) //nolint:gosec // a folder of this server's own
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if cerr := d.Close(); err == nil {
+		err = cerr
+	}
+	return err
 }

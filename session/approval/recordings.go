@@ -12,6 +12,7 @@ import (
 	"path"
 	"slices"
 	"strconv"
+	"strings"
 
 	"gocloud.dev/blob"
 
@@ -21,8 +22,9 @@ import (
 )
 
 // recordingFiles are the only names a broker may upload to: a name is looked
-// up here, never joined into a path. Checkpoints come by Cosign alone.
-var recordingFiles = []string{recording.FileSession, recording.FileEvents, "terminal.cast"}
+// up here, never joined into a path. Checkpoints come by Cosign alone, redactions
+// are made of copies, and encrypted rows no writer makes yet.
+var recordingFiles = []string{recording.FileSession, recording.FileEvents, recording.FileTerminal}
 
 // maxUpload bounds one piece of a recording file.
 const maxUpload = 4 << 20
@@ -100,7 +102,7 @@ func (s *Store) upload(ctx context.Context, w Caller, sessionID, file string, of
 		}
 		switch {
 		case !slices.Contains(recordingFiles, file):
-			return session.Refuse(session.ErrInvalid, "A recording has no such file.")
+			return session.Refuse(session.ErrInvalid, "The server keeps no such file of a recording; it keeps %s.", strings.Join(recordingFiles, ", "))
 		case len(data) > maxUpload:
 			return session.Refuse(session.ErrInvalid, "A piece of a recording has at most %d bytes.", maxUpload)
 		case offset < 0:

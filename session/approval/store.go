@@ -115,6 +115,10 @@ type Store struct {
 	hooks    *http.Client // for webhooks
 	unlisten func()       // ends listening on PostgreSQL, if the store does
 
+	// What makes recordings durable in a folder; tests let the disk fail.
+	syncFile func(*os.File) error
+	syncDir  func(dir string) error
+
 	mu      sync.Mutex
 	bundles map[string]*policy.Bundle // by digest; immutable values
 }
@@ -147,6 +151,7 @@ func NewStore(cfg StoreConfig) (*Store, error) {
 		bundles:  map[string]*policy.Bundle{},
 		sending:  make(chan struct{}, 1),
 		dialer:   &publicDialer{allow: cfg.WebhookAllow},
+		syncFile: (*os.File).Sync, syncDir: syncDir,
 	}
 	s.hooks = s.dialer.client()
 	var err error
