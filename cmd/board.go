@@ -207,8 +207,7 @@ func (b *board) change(f func(s *runningSession)) runningSession {
 	return now
 }
 
-// see learns from an event that is on disk. end bounds a session that was first
-// used now.
+// see learns from an event that is on disk now.
 func (s *runningSession) see(e recording.Event, scope session.Scope, now time.Time) {
 	switch e.Kind {
 	case recording.KindLogin:
@@ -217,6 +216,10 @@ func (s *runningSession) see(e recording.Event, scope session.Scope, now time.Ti
 			if end := now.Add(scope.TTL); end.Before(s.Deadline) {
 				s.Deadline = end
 			}
+		}
+	case recording.KindExtended:
+		if e.Session != nil {
+			s.Deadline = e.Session.Deadline
 		}
 	case recording.KindStatement:
 		if e.SQL != nil && !e.SQL.Describe {

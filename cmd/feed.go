@@ -31,7 +31,6 @@ type feedEvent struct {
 	Why        string     `json:"why,omitempty"`
 	Exit       *int       `json:"exit,omitempty"`
 	Signal     string     `json:"signal,omitempty"`
-	Counts     *counts    `json:"statements,omitempty"`
 	Dropped    int        `json:"dropped,omitempty"` // lines lost before this one because nobody read
 }
 
@@ -43,6 +42,7 @@ const (
 	feedOpen        = "open"         // the session is open
 	feedRunning     = "running"      // the command runs
 	feedFirstUse    = "first_use"    // a driver logged in; deadline is final
+	feedExtended    = "extended"     // the session lasts until another deadline
 	feedHeld        = "held"         // a statement waits for a reviewer
 	feedDecided     = "decided"      // the reviewer's answer, or none in time
 	feedRefused     = "refused"      // a statement did not run
@@ -132,6 +132,8 @@ func (f *feed) see(e recording.Event, s runningSession, firstUse bool) {
 	case f == nil:
 	case firstUse:
 		f.send(feedEvent{Event: feedFirstUse, Session: s.Session, Deadline: &s.Deadline})
+	case e.Kind == recording.KindExtended:
+		f.send(feedEvent{Event: feedExtended, Session: s.Session, Deadline: &s.Deadline})
 	case e.Kind == recording.KindRequest && e.Request != nil:
 		f.send(feedEvent{Event: feedHeld, Session: s.Session, Statement: e.Statement, Request: e.Request.ID, Reviewers: e.Request.Reviewers, Expires: &e.Request.Expires})
 	case e.Kind == recording.KindDecision && e.Decision != nil:

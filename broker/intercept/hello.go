@@ -2,6 +2,7 @@ package intercept
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -14,7 +15,7 @@ var errPeeked = errors.New("intercept: the hello has been read")
 // peekHello reads the first message of a TLS client and returns what was read and
 // the server name in it, empty if it has none. A message that is not understood
 // here may be by another server, one that takes a name with a final dot for example.
-func peekHello(r io.Reader) (read []byte, name string, understood bool) {
+func peekHello(ctx context.Context, r io.Reader) (read []byte, name string, understood bool) {
 	var seen bytes.Buffer
 	srv := tls.Server(readOnly{io.TeeReader(r, &seen)}, &tls.Config{
 		MinVersion: tls.VersionTLS12,
@@ -23,7 +24,7 @@ func peekHello(r io.Reader) (read []byte, name string, understood bool) {
 			return nil, errPeeked
 		},
 	})
-	_ = srv.Handshake() // it fails, by errPeeked or because there is no hello
+	_ = srv.HandshakeContext(ctx) // it fails, by errPeeked or because there is no hello
 	return seen.Bytes(), name, understood
 }
 

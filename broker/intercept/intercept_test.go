@@ -394,7 +394,7 @@ func TestTheAuthorityIsGoodForSnowflakeOnly(t *testing.T) {
 		if (err == nil) != good {
 			t.Errorf("%s: %v", host, err)
 		}
-		if life := leaf.Leaf.NotAfter.Sub(time.Now()); life > leafLife {
+		if life := time.Until(leaf.Leaf.NotAfter); life > leafLife {
 			t.Errorf("%s is good for %s", host, life)
 		}
 	}
@@ -443,7 +443,7 @@ func FuzzHello(f *testing.F) {
 	f.Add([]byte{0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0})
 	f.Add([]byte("\x16\x03\x01"))
 	f.Fuzz(func(t *testing.T, sent []byte) {
-		read, _, _ := peekHello(strings.NewReader(string(sent)))
+		read, _, _ := peekHello(t.Context(), strings.NewReader(string(sent)))
 		if !strings.HasPrefix(string(sent), string(read)) {
 			t.Errorf("read %x of %x", read, sent)
 		}

@@ -71,7 +71,7 @@ func (p *Proxy) screen(ctx context.Context, conn, up net.Conn) (ok bool) {
 	read := io.MultiReader(bytes.NewReader(sent[:]), conn)
 	first := sent[:]
 	if sent[0] == 0x16 { // a TLS handshake
-		hello, name, understood := peekHello(read)
+		hello, name, understood := peekHello(ctx, read)
 		if !understood {
 			p.cfg.Refused(ctx, "a TLS connection that begins with no plain client hello")
 			return false
@@ -167,7 +167,7 @@ func askThrough(ctx context.Context, conn net.Conn, via *url.URL, target string)
 		return nil, fmt.Errorf("asking the parent's proxy: %w", err)
 	}
 	r := bufio.NewReader(conn)
-	res, err := http.ReadResponse(r, req)
+	res, err := http.ReadResponse(r, req) //nolint:bodyclose // the answer to a CONNECT has no body; what follows is the tunnel
 	if err != nil {
 		return nil, fmt.Errorf("asking the parent's proxy: %w", err)
 	}
