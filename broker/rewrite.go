@@ -193,6 +193,7 @@ func (b *Broker) rewrites(masks []policy.ColumnMask, columns []snowflake.Column,
 		changed = true
 		facts.Masked = append(facts.Masked, clip(columns[i].Name, 256))
 		columns[i].Nullable()
+		rewrites[i].Name = columns[i].Name // it may have been one of the values
 		if !columns[i].IsText() || mask.Nulls() {
 			rewrites[i].Null = true
 			continue

@@ -79,7 +79,7 @@ func openArrow(r io.Reader, mem bounded) (*ipc.Reader, error) {
 	return ipc.NewReader(r, ipc.WithAllocator(mem), ipc.WithMetadataSizeLimit(min(maxArrowMeta, mem.limit)), ipc.WithBodySizeLimit(mem.limit))
 }
 
-// maskSchema is the schema with masked fields nullable. A text mask needs a
+// maskSchema is the schema with masked fields nullable, and named by the plan. A text mask needs a
 // plain utf8 field; a dictionary would carry the originals beside the batch.
 func maskSchema(s *arrow.Schema, plan []Rewrite) (*arrow.Schema, error) {
 	if s.NumFields() != len(plan) {
@@ -98,6 +98,9 @@ func maskSchema(s *arrow.Schema, plan []Rewrite) (*arrow.Schema, error) {
 			return nil, fmt.Errorf("%w: a masked column is stored as %v", ErrArrow, id)
 		}
 		fields[i].Nullable = true
+		if r.Name != "" {
+			fields[i].Name = r.Name
+		}
 	}
 	meta := s.Metadata()
 	return arrow.NewSchema(fields, &meta), nil

@@ -16,6 +16,9 @@ type Rewrite struct {
 	Null bool
 	// Text appends the replacement of a cell's decoded text. NULL stays NULL.
 	Text func(dst, value []byte) []byte
+	// Name is what a rewritten column is called where the rows name it, which
+	// Arrow's do. Empty leaves its name.
+	Name string
 }
 
 // Keeps reports whether the column is left as it is.
