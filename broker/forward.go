@@ -59,6 +59,7 @@ func (b *Broker) forward(ctx context.Context, l *login, s *statement, j *judgeme
 	if s.describe && j.ruling.Verdict == policy.Hold {
 		plans.undecided()
 	}
+	b.planSample(&plans, j)
 	s.mu.Lock()
 	s.plans = plans
 	s.mu.Unlock()

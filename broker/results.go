@@ -26,6 +26,10 @@ type plan struct {
 	undecided bool
 	limits    policy.Limits
 	clear     []string // classes the subject may read
+	// sampled and sampledRest are masks and rest for rows that are recorded, in
+	// which no class is in clear.
+	sampled     []policy.ColumnMask
+	sampledRest policy.ColumnMask
 }
 
 // planSet is what is released of a request: its statements' plans, and the

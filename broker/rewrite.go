@@ -57,7 +57,7 @@ func (b *Broker) rewrite(l *login, s *statement, child int, p plan, rep *reply) 
 			return r, err
 		}
 	}
-	if err := b.sampleRows(s, p, data, &r.facts); err != nil {
+	if err := b.sampleRows(s, p, data, columns, masks, &r.facts); err != nil {
 		return r, err
 	}
 	count(data, &r.facts)
