@@ -3,11 +3,14 @@ package confine
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -15,6 +18,13 @@ import (
 
 func TestMain(m *testing.M) {
 	Main(os.Args)
+	if os.Getenv("CONFINE_TEST_TYPE") != "" {
+		for _, call := range []uint{unix.TIOCSTI, unix.TIOCLINUX, unix.TIOCGWINSZ} {
+			_, err := unix.IoctlGetInt(0, call)
+			fmt.Println(err)
+		}
+		os.Exit(0)
+	}
 	os.Exit(m.Run())
 }
 
@@ -164,5 +174,68 @@ func TestSignalsStayIn(t *testing.T) {
 	}
 	if err := unix.Kill(pid, 0); err != nil {
 		t.Errorf("the process outside is gone: %v", err)
+	}
+}
+
+// TestNobodyTypesForThePerson: what a command put into its terminal's input would be
+// run by the shell after it.
+func TestNobodyTypesForThePerson(t *testing.T) {
+	plan, dir := home(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plan.Means = Find(t.Context(), self, plan).Means; plan.Means == "" {
+		t.Fatalf("nothing confines here: %s", Find(t.Context(), self, plan))
+	}
+	// Standard input is no terminal: whoever gets as far as that is not stopped.
+	got := run(t, plan, dir, "CONFINE_TEST_TYPE=1 "+self+" </dev/null")
+	if want := fmt.Sprintln(unix.EPERM) + fmt.Sprintln(unix.EPERM) + fmt.Sprintln(unix.ENOTTY); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
+// TestOrdinaryUser runs the others as somebody who is not root, from a process that
+// is closed to its children as jit is: only such a person is confined without a gap.
+func TestOrdinaryUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		plan, _ := home(t)
+		self, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+			t.Fatal(err)
+		}
+		got := Find(t.Context(), self, plan)
+		if want := offered(Namespace) && landlockABI() >= scopes; got.Full() != want {
+			t.Errorf("%s; namespaces offered: %t, Landlock ABI %d", got, offered(Namespace), landlockABI())
+		}
+		return
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("", "confine-") // t.TempDir is closed to others
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // temporary
+	const nobody = 65533
+	tests := filepath.Join(dir, "tests")
+	if err := errors.Join(os.WriteFile(tests, text, 0o755), os.Chmod(tests, 0o755), os.Chown(dir, nobody, nobody)); err != nil { //nolint:gosec // somebody else runs it
+		t.Fatal(err)
+	}
+	c := exec.Command(tests, "-test.v") //nolint:gosec // this program
+	c.Dir, c.Env = dir, append(os.Environ(), "TMPDIR="+dir, "HOME="+dir)
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	out, err := c.CombinedOutput()
+	if err != nil || strings.Count(string(out), "\n--- PASS") < 5 {
+		t.Errorf("%v\n%s", err, out)
 	}
 }

@@ -18,6 +18,9 @@
 // adds that neither abstract sockets nor signals reach outside (landlock(7),
 // LANDLOCK_SCOPE_*, from ABI 6).
 //
+// With either means no new privileges can be gained (sudo), and no keys be put into
+// the terminal that is shared with the person's shell (TIOCSTI).
+//
 // Where the kernel or a container forbids the namespace, Landlock alone denies the
 // files. It cannot take a folder out of one it allows; each folder on the way to
 // something hidden is therefore allowed entry by entry, and new files cannot be

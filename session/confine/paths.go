@@ -1,6 +1,7 @@
 package confine
 
 import (
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -107,7 +108,8 @@ func (p Person) privateKeys() []string {
 		if rest, ok := strings.CutPrefix(key, "~/"); ok {
 			key = p.at(rest)
 		}
-		if filepath.IsAbs(key) {
+		// A configuration that names a folder must not hide it.
+		if info, err := os.Stat(key); err == nil && filepath.IsAbs(key) && info.Mode().IsRegular() {
 			real = append(real, filepath.Clean(key))
 		}
 	}
@@ -126,9 +128,6 @@ func (p Person) sockets() []string {
 	if dir := p.Getenv("TMUX_TMPDIR"); filepath.IsAbs(dir) {
 		list = append(list, filepath.Join(dir, "tmux-"+uid))
 	}
-	if socket, _, _ := strings.Cut(p.Getenv("TMUX"), ","); filepath.IsAbs(socket) {
-		list = append(list, socket)
-	}
 	if dir := p.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
 		if p.isRuntime(dir) {
 			list = append(list, dir)
@@ -138,8 +137,14 @@ func (p Person) sockets() []string {
 			}
 		}
 	}
-	for _, name := range []string{"DBUS_SESSION_BUS_ADDRESS", "DOCKER_HOST", "GNOME_KEYRING_CONTROL"} {
-		list = append(list, socketPaths(p.Getenv(name))...)
+	tmux, _, _ := strings.Cut(p.Getenv("TMUX"), ",")
+	named := append(socketPaths(p.Getenv("DBUS_SESSION_BUS_ADDRESS")), socketPaths(p.Getenv("DOCKER_HOST"))...)
+	named = append(named, filepath.Join(p.Getenv("GNOME_KEYRING_CONTROL"), "control"), tmux)
+	for _, path := range named {
+		// A variable that names a folder must not hide it.
+		if info, err := os.Stat(path); err == nil && filepath.IsAbs(path) && info.Mode().Type() == fs.ModeSocket {
+			list = append(list, path)
+		}
 	}
 	var real []string
 	for _, path := range list {

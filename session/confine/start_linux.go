@@ -69,9 +69,6 @@ func gaps(plan Plan, abi int) []string {
 	if abi < scopes {
 		list = append(list, "abstract sockets and signals to your other programs (needs Linux 6.12 with Landlock)")
 	}
-	if data, err := os.ReadFile("/proc/sys/dev/tty/legacy_tiocsti"); err != nil || strings.TrimSpace(string(data)) != "0" {
-		list = append(list, "typing into your terminal (set the sysctl dev.tty.legacy_tiocsti=0)")
-	}
 	return list
 }
 
@@ -185,6 +182,9 @@ func confineSelf(plan Plan) error {
 		}
 	}
 	if err := dropCapabilities(plan.Means); err != nil {
+		return err
+	}
+	if err := forbidTyping(); err != nil {
 		return err
 	}
 	if plan.Means == Namespace {
