@@ -167,10 +167,16 @@ func TestOfficeCommands(t *testing.T) {
 	}
 	alice.run(ExitDenied, "approve", first.ID)
 	alice.run(ExitPending, "request", "wait", first.ID, "--timeout", "1ms")
+	if out, _ := alice.run(ExitPending, "request", "wait", first.ID, "--timeout", "1ms", "--json"); !strings.Contains(out, `"state": "pending"`) {
+		t.Errorf("alice waits for %s", out)
+	}
 	carol.run(ExitUsage, "approve", first.ID, "--once", "--shape")
 	carol.run(ExitOK, "deny", first.ID, "--reason", "not now")
 	if _, stderr := alice.run(ExitDenied, "request", "wait", first.ID); !strings.Contains(stderr, "not now") || !strings.Contains(stderr, "carol@example.test") {
 		t.Errorf("alice reads %s", stderr)
+	}
+	if out, _ := alice.run(ExitDenied, "request", "wait", first.ID, "--json"); !strings.Contains(out, `"state": "denied"`) {
+		t.Errorf("alice waited for %s", out)
 	}
 	carol.run(ExitError, "approve", first.ID)
 	if _, stderr := carol.run(ExitError, "approve", "req_unknown"); !strings.Contains(stderr, "req_unknown") {

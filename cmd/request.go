@@ -196,26 +196,35 @@ func indented(b *strings.Builder, name, text string) {
 }
 
 func newRequestWaitCommand(a *App) *cobra.Command {
-	var timeout time.Duration
+	var (
+		timeout time.Duration
+		asJSON  bool
+	)
 	c := &cobra.Command{
 		Use:   "wait ID",
 		Short: "Wait until a request is decided",
 		Long: `Wait until a request is decided. The exit code says how:
-0 approved, 5 denied, 6 expired or withdrawn, 8 still pending after --timeout.`,
-		Example: "  jit request wait req_… --timeout 5m && jit exec --request req_… -- python report.py",
-		Args:    cobra.ExactArgs(1),
+0 approved, 5 denied, 6 expired or withdrawn, 8 still pending after --timeout.
+With --json it prints the request as it then stands, whatever the code.
+
+It waits for requests for sessions and for held statements. An approved statement
+has not run yet: the agent sends it again.`,
+		Example: `  jit request wait req_… --timeout 5m && jit exec --request req_… -- python report.py
+  jit request wait req_… --json`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if timeout < 0 {
 				return usagef("--timeout %s: it must not be negative", timeout)
 			}
-			return a.requestWait(c.Context(), args[0], timeout)
+			return a.requestWait(c.Context(), args[0], timeout, asJSON)
 		},
 	}
 	c.Flags().DurationVar(&timeout, "timeout", 0, "give up after this long (default: wait until the request expires)")
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
 }
 
-func (a *App) requestWait(ctx context.Context, id string, timeout time.Duration) error {
+func (a *App) requestWait(ctx context.Context, id string, timeout time.Duration, asJSON bool) error {
 	client, _, err := a.client(ctx)
 	if err != nil {
 		return err
@@ -223,6 +232,11 @@ func (a *App) requestWait(ctx context.Context, id string, timeout time.Duration)
 	req, err := awaitDecision(ctx, client, id, timeout)
 	if err != nil {
 		return &Failure{What: "waiting for request " + id, Err: err}
+	}
+	if asJSON {
+		if err := a.printRequest(req); err != nil {
+			return err
+		}
 	}
 	switch req.State {
 	case session.StateApproved, session.StateUsed:
