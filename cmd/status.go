@@ -25,6 +25,7 @@ func newStatusCommand(a *App) *cobra.Command {
 statements ran, were held or were denied, and which requests wait for a reviewer.
 It reads what each running ` + "`jit exec`" + ` says of itself and asks no server. (For
 everybody's sessions see ` + "`jit session list`" + `.) Inside a session it is that one.
+It also says how each command is confined; docs/THREAT-MODEL.md says what that means.
 
 --watch goes on until interrupted, or until the named session ends; with --json
 it prints one line per change.`,
@@ -167,6 +168,9 @@ func statusText(list []runningSession, now time.Time) string {
 	}
 	_ = w.Flush()
 	for _, s := range list {
+		if s.Confinement != "" {
+			fmt.Fprintf(&b, "session %s is %s\n", s.Session, flat(s.Confinement))
+		}
 		for _, p := range s.Pending {
 			fmt.Fprintf(&b, "request %s waits for %s: jit review %s\n", flat(p.Request), waitsFor(p.Reviewers), flat(p.Request))
 		}
