@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -37,8 +36,10 @@ also finds that an older state of the whole folder was put back. A change is
 named by file and event, and the exit code is 1.
 
 The server's key comes from --witness-key, a file with one verifier key per line;
-by default from the servers that jit has used on this machine. Without any, the
-check shows that the recording is whole, not that it is genuine.`,
+by default from the servers that jit has used on this machine. After a key may
+stand when it was in use, from=TIME and until=TIME: what it signed at another
+time does not count. Without any key, the check shows that the recording is
+whole, not that it is genuine.`,
 		Example: `  jit recording verify
   jit recording verify SESSION --json
   jit recording verify ./evidence --witness-key server.pub`,
@@ -49,7 +50,7 @@ check shows that the recording is whole, not that it is genuine.`,
 		},
 	}
 	f := c.Flags()
-	f.StringArrayVar(&o.KeyFiles, "witness-key", nil, "file with the witness's verifier keys; may be repeated")
+	f.StringArrayVar(&o.KeyFiles, "witness-key", nil, "file with the witness's verifier keys, each with from=TIME and until=TIME if need be; may be repeated")
 	f.StringVar(&o.SessionKey, "session-key", "", "the session's verifier key, if you have it from elsewhere")
 	f.BoolVar(&o.OwnKeys, "own-keys", false, "trust the keys the recording names itself")
 	f.BoolVar(&o.AskServer, "ask-server", false, "compare with what the approval server witnessed: finds an older state put back")
@@ -162,19 +163,11 @@ func (a *App) trustedWitnesses(o verifyOptions) ([]string, error) {
 		if err != nil {
 			return nil, &Failure{Code: ExitUsage, What: "reading --witness-key", Err: err}
 		}
-		for line := range strings.Lines(string(data)) {
-			fields := strings.Fields(line) // "key", or "server key" as jit keeps them
-			if len(fields) == 0 || strings.HasPrefix(fields[0], "#") {
-				continue
-			}
-			key := fields[len(fields)-1]
-			if err := recording.CheckKey(key); err != nil {
-				return nil, &Failure{Code: ExitUsage, What: "reading --witness-key " + name, Err: err, Fix: "The file holds lines like witness+1a2b3c4d+BJ…; ask the server's administrator for it."}
-			}
-			if !slices.Contains(keys, key) {
-				keys = append(keys, key)
-			}
+		more, err := recording.ParseWitnessKeys(data)
+		if err != nil {
+			return nil, &Failure{Code: ExitUsage, What: "reading --witness-key " + name, Err: err, Fix: "The file holds lines like witness+1a2b3c4d+BJ… from=2026-01-01T00:00:00Z; ask the server's administrator for it."}
 		}
+		keys = append(keys, more...)
 	}
 	if len(keys) == 0 {
 		return nil, &Failure{Code: ExitUsage, What: "there is no key in " + strings.Join(o.KeyFiles, ", ")}

@@ -32,10 +32,11 @@ func (a *App) rememberWitness(server, key string) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	line := server + " " + key
-	if slices.Contains(known, line) {
+	isKnown := func(l string) bool { f := strings.Fields(l); return len(f) > 1 && f[0] == server && f[1] == key }
+	if slices.ContainsFunc(known, isKnown) { // perhaps with a time, which stays
 		return false, nil
 	}
+	line := server + " " + key
 	changed = slices.ContainsFunc(known, func(l string) bool { return strings.HasPrefix(l, server+" ") })
 	if err := os.MkdirAll(a.Paths.State, 0o700); err != nil {
 		return changed, fmt.Errorf("keeping the server's witness key: %w", err)
@@ -51,17 +52,16 @@ func (a *App) rememberWitness(server, key string) (changed bool, err error) {
 	return changed, nil
 }
 
-// witnessKeys are all known verifier keys, of every server.
+// witnessKeys are all known verifier keys, of every server, for
+// recording.VerifyOptions.
 func (a *App) witnessKeys() ([]string, error) {
 	lines, err := a.readWitnessKeys()
 	if err != nil {
 		return nil, err
 	}
-	var keys []string
-	for _, l := range lines {
-		if _, key, ok := strings.Cut(l, " "); ok && !slices.Contains(keys, key) {
-			keys = append(keys, key)
-		}
+	keys, err := recording.ParseWitnessKeys([]byte(strings.Join(lines, "\n")))
+	if err != nil {
+		return nil, fmt.Errorf("reading the known witness keys in %s: %w", a.witnessKeyFile(), err)
 	}
 	return keys, nil
 }

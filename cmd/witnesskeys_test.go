@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"os"
 	"slices"
 	"testing"
 
@@ -30,6 +31,25 @@ func TestWitnessKeysAreKeptLikeHostKeys(t *testing.T) {
 	}
 	keys, err := a.witnessKeys()
 	if err != nil || !slices.Equal(keys, []string{first, second}) {
+		t.Errorf("known keys %q, %v", keys, err)
+	}
+}
+
+// A time that somebody wrote beside a key stays, however often the server shows it.
+func TestWitnessKeyWithATime(t *testing.T) {
+	a := &App{Paths: Paths{State: t.TempDir()}}
+	_, vkey, err := recording.NewWitnessKey("server")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const times = " until=2026-06-30T23:59:59Z"
+	if err := os.WriteFile(a.witnessKeyFile(), []byte("# known\nhttps://jit.example.com "+vkey+times+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if changed, err := a.rememberWitness("https://jit.example.com", vkey); err != nil || changed {
+		t.Errorf("the known key: changed %v, %v", changed, err)
+	}
+	if keys, err := a.witnessKeys(); err != nil || !slices.Equal(keys, []string{vkey + times}) {
 		t.Errorf("known keys %q, %v", keys, err)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"math"
-	"slices"
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
@@ -277,9 +276,16 @@ func (l *loader) sealer() (key string, signed int64, err error) {
 // verifyCosig checks the witness's note, if there is one and its key is known,
 // and returns how many events it covers.
 func (l *loader) verifyCosig() (int64, error) {
-	keys := l.opt.WitnessKeys
-	if len(keys) == 0 && l.head.Witness != "" {
-		keys = []string{l.head.Witness}
+	texts := l.opt.WitnessKeys
+	if len(texts) == 0 && l.head.Witness != "" {
+		texts = []string{l.head.Witness}
+	}
+	keys := make([]validKey, len(texts))
+	for i, text := range texts {
+		var err error
+		if keys[i], err = parseValidKey(text); err != nil {
+			return 0, tampered(FileCosig, -1, "%v", err)
+		}
 	}
 	if l.cosig == nil {
 		if len(l.opt.WitnessKeys) > 0 {
@@ -294,7 +300,7 @@ func (l *loader) verifyCosig() (int64, error) {
 	var firstErr error
 	for _, signer := range signers {
 		for _, key := range keys {
-			c, err := l.open(FileCosig, l.cosig, signer, key)
+			c, err := l.open(FileCosig, l.cosig, signer, key.key)
 			var te *TamperError
 			switch {
 			case err == nil:
@@ -335,13 +341,17 @@ func (l *loader) openUnknownCosig(signers []string) (int64, error) {
 	return c.Size, l.holds(FileCosig, c)
 }
 
-func (l *loader) addCosignature(key, signer string) error {
-	c, n, err := openCheckpoint(l.cosig, l.head.Session.ID, signer, key)
+func (l *loader) addCosignature(key validKey, signer string) error {
+	c, n, err := openCheckpoint(l.cosig, l.head.Session.ID, signer, key.key)
 	if err != nil {
 		return tampered(FileCosig, -1, "%v", err)
 	}
-	l.report.Cosigned = append(l.report.Cosigned, Cosignature{Name: n.Sigs[1].Name, Key: key, Size: c.Size, At: cosignedAt(n.Sigs[1])})
-	l.report.Trusted = slices.Contains(l.opt.WitnessKeys, key)
+	at := cosignedAt(n.Sigs[1])
+	if err := key.check(at); err != nil {
+		return tampered(FileCosig, -1, "%v", err)
+	}
+	l.report.Cosigned = append(l.report.Cosigned, Cosignature{Name: n.Sigs[1].Name, Key: key.key, Size: c.Size, At: at})
+	l.report.Trusted = len(l.opt.WitnessKeys) > 0 // its keys are all there were
 	return nil
 }
 

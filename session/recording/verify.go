@@ -16,7 +16,9 @@ import (
 // VerifyOptions name the keys the caller trusts. The zero value trusts the keys
 // the recording names itself.
 type VerifyOptions struct {
-	// WitnessKeys are verifier keys of the approval server, new and old. With
+	// WitnessKeys are verifier keys of the approval server, new and old, each with
+	// the time in which it may have signed, if that is known: see
+	// ParseWitnessKeys, which reads them from a file. With
 	// them, a cosignature by one of them is required: it vouches for the session
 	// key too, which the server knew from the moment the session was opened.
 	WitnessKeys []string

@@ -2,11 +2,12 @@
 """Verifies a recording, from FORMAT.md alone: a second implementation, for tests
 and for auditors.
 
-usage: verify.py FOLDER [WITNESS-KEY]
+usage: verify.py FOLDER [WITNESS-KEY | FILE]
+FILE has a key per line: [server] key [from=TIME] [until=TIME].
 Prints the report as JSON and exits 0, or prints what is wrong and exits 1.
 Standard library only; Ed25519 is RFC 8032, section 5.1, for verification.
 """
-import base64, hashlib, json, os, re, sys
+import base64, datetime, hashlib, json, os, re, sys
 
 P = 2**255 - 19
 L = 2**252 + 27742317777372353535851937790883648493
@@ -189,6 +190,57 @@ class Key:
         return ed25519_verify(self.public, text, sig)
 
 
+class Witness(Key):
+    """A key with the time in which it may have signed."""
+
+    def __init__(self, text):
+        key, *times = text.split()
+        super().__init__(key)
+        need(self.alg == 4 or not times, "a key with a time that signs without one")
+        self.times = {}
+        for t in times:
+            m = re.fullmatch("(from|until)=([0-9-]{10}T[0-9:]{8}(?:Z|[+-][0-9:]{5}))", t)
+            need(m and m[1] not in self.times, "malformed time of a key: " + t)
+            self.times[m[1]] = datetime.datetime.fromisoformat(m[2].replace("Z", "+00:00")).timestamp()
+
+    def verify(self, text, sig):
+        at = int.from_bytes(sig[:8], "big")
+        if super().verify(text, sig):
+            need(self.times.get("from", at) <= at <= self.times.get("until", at), "the key of the witness was not valid then")
+            return True
+        return False
+
+
+def witness_keys(name):
+    """The keys of a file, or the one that name is."""
+    try:
+        with open(name, encoding="utf-8") as f:
+            lines = [line.split() for line in f]
+    except FileNotFoundError:
+        return [Witness(name)]
+    keys = {}
+    for fields in lines:
+        if not fields or fields[0].startswith("#"):
+            continue
+        if len(fields) > 1 and not re.match(r"[^+]+\+[0-9a-f]{8}\+", fields[0]):
+            fields = fields[1:]  # the server
+        need(keys.setdefault(fields[0], fields) == fields, "a key stands there twice, with different times")
+    need(keys, "there is no key in " + name)
+    return [Witness(" ".join(f)) for f in keys.values()]
+
+
+def open_cosig(data, session, signers, witnesses):
+    """Returns (size, root) of a checkpoint that one of each signed."""
+    first = None
+    for signer in signers:
+        for w in witnesses:
+            try:
+                return open_note(data, session, [signer, w])
+            except Bad as e:
+                first = first or e
+    raise first
+
+
 def open_note(data, session, keys):
     """Returns (size, root) of a checkpoint that exactly these keys signed."""
     text, sep, sigs = data.rpartition(b"\n\n")
@@ -263,14 +315,9 @@ def verify(folder, witness=None):
     size = note[0]
 
     cosigned = 0
-    name = witness or doc.get("witness")
-    if cosig and name:
-        try:
-            note = open_note(cosig, session, [key, Key(name)])
-        except Bad:
-            if signer is key:
-                raise
-            note = open_note(cosig, session, [signer, Key(name)])
+    witnesses = witness_keys(witness) if witness else [Witness(doc["witness"])] if "witness" in doc else []
+    if cosig and witnesses:
+        note = open_cosig(cosig, session, [key] if signer is key else [key, signer], witnesses)
         check_root("cosig", note, leaves)
         cosigned = note[0]
         need(cosigned <= size, "cosig covers more than checkpoint")
