@@ -59,7 +59,7 @@ one. They also share --secrets-url (or copies of sealing.key) and --recordings.`
 		},
 	}
 	c.AddCommand(newServerBackupCommand(a), newServerRestoreCommand(a), newServerPruneCommand(a), newServerReindexCommand(a),
-		newServerCheckConfigCommand(a), newServerConfigSchemaCommand(a), newServerInstallKeyCommand(a))
+		newServerCheckConfigCommand(a), newServerConfigSchemaCommand(a), newServerInstallKeyCommand(a), newServerRewrapCommand(a))
 	registerServerFlags(c.Flags(), &file, &flags)
 	return c
 }

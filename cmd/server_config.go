@@ -247,8 +247,8 @@ func (o serverOptions) check() error {
 	if (o.TLSCert == "") != (o.TLSKey == "") {
 		return usagef("--tls-cert and --tls-key belong together")
 	}
-	if strings.HasPrefix(o.SecretsURL, "base64key:") {
-		return usagef("--secrets-url: a base64key URL shows the key to everyone who can list processes; leave it empty to use the key file of the data folder")
+	if err := checkKeeperURL("--secrets-url", o.SecretsURL); err != nil {
+		return err
 	}
 	if err := o.checkDatabase(); err != nil {
 		return err

@@ -119,6 +119,9 @@ func (a *App) withStore(p placeOptions, c *cobra.Command, do func(context.Contex
 	if err == nil {
 		err = o.checkDatabase()
 	}
+	if err == nil {
+		err = checkKeeperURL("--secrets-url", o.SecretsURL)
+	}
 	if err != nil {
 		return err
 	}

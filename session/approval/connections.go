@@ -182,7 +182,7 @@ func (s *Store) addConnection(ctx context.Context, w Caller, conn Connection, nc
 		if _, err := credential.Parse(nc.Kind, nc.Material, nc.Passphrase); err != nil {
 			return session.Refuse(session.ErrInvalid, "%v", err) // package credential puts no secret into its errors
 		}
-		sealed, err := s.seal(ctx, credentialPurpose(conn.Name), sealedCredential{nc.Kind, nc.Material.Reveal(), nc.Passphrase.Reveal()})
+		sealed, err := s.seal(ctx, c, credentialPurpose(conn.Name), sealedCredential{nc.Kind, nc.Material.Reveal(), nc.Passphrase.Reveal()})
 		if err != nil {
 			return err
 		}

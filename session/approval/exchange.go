@@ -78,7 +78,7 @@ func (s *Store) keepExchanged(ctx context.Context, name string, was credential.C
 			return session.Refuse(session.ErrConflict, "The connection %q was changed meanwhile. Try again.", name)
 		}
 		now.Material = keep.Reveal()
-		sealed, err := s.seal(ctx, credentialPurpose(name), now)
+		sealed, err := s.seal(ctx, c, credentialPurpose(name), now)
 		if err != nil {
 			return err
 		}

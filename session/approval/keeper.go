@@ -3,12 +3,13 @@ package approval
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"gocloud.dev/secrets"
@@ -19,17 +20,12 @@ import (
 // of the database alone opens nothing.
 const keyFile = "sealing.key"
 
-// openKeeper opens the keeper that seals credentials and tokens. An empty URL
-// means the local key file of dir, made on first use with mode 0600.
+// openKeeper opens what seals the keys of credentials and tokens. An empty URL
+// means the local key file of dir, made on first use with mode 0600. It is not
+// asked for anything yet.
 func openKeeper(ctx context.Context, dir, keeperURL string) (*secrets.Keeper, error) {
 	if keeperURL != "" {
-		k, err := secrets.OpenKeeper(ctx, keeperURL)
-		if err != nil {
-			// The URL of a local key holds the key: only its scheme is named.
-			scheme, _, _ := strings.Cut(keeperURL, ":")
-			return nil, fmt.Errorf("opening the secrets keeper %s: check the URL and its permissions", scheme)
-		}
-		return k, nil
+		return openKeyService(ctx, keeperURL)
 	}
 	path := filepath.Join(dir, keyFile)
 	key, err := readKey(path)
@@ -43,6 +39,46 @@ func openKeeper(ctx context.Context, dir, keeperURL string) (*secrets.Keeper, er
 		return nil, err
 	}
 	return localsecrets.NewKeeper(key), nil
+}
+
+// openKeyService opens a keeper by its URL. Which schemes there are is up to the
+// program: it links them.
+func openKeyService(ctx context.Context, keeperURL string) (*secrets.Keeper, error) {
+	u, err := url.Parse(keeperURL)
+	if err != nil || u.Scheme == "" {
+		return nil, fmt.Errorf("opening the secrets keeper: its URL must be SCHEME://KEY, with one of the schemes %s", strings.Join(KeeperSchemes(), ", "))
+	}
+	switch {
+	case u.Scheme == localsecrets.Scheme:
+		// The URL holds the key: nothing of it is repeated.
+		k, err := secrets.OpenKeeper(ctx, keeperURL)
+		if err != nil || u.Host == "" { // without a key, the driver makes one that is lost with the process
+			return nil, fmt.Errorf("opening the secrets keeper %s: the URL must hold 32 bytes of base64", u.Scheme)
+		}
+		return k, nil
+	case !secrets.DefaultURLMux().ValidKeeperScheme(u.Scheme):
+		return nil, fmt.Errorf("opening the secrets keeper: there is no %q here; the schemes are %s", u.Scheme, strings.Join(KeeperSchemes(), ", "))
+	case u.User != nil:
+		return nil, fmt.Errorf("opening the secrets keeper %s: its URL must not hold a user or a password; the key service's own environment names its credentials", u.Scheme)
+	case u.Host == "" && strings.Trim(u.Path, "/") == "":
+		return nil, fmt.Errorf("opening the secrets keeper %s: the URL names no key", u.Scheme)
+	case u.Scheme == "hashivault" && !u.Query().Has("engine"):
+		// The driver remembers the engine of the URL that it opened before.
+		q := u.Query()
+		q.Set("engine", "transit")
+		u.RawQuery = q.Encode()
+	}
+	k, err := secrets.OpenKeeper(ctx, u.String())
+	if err != nil {
+		return nil, fmt.Errorf("opening the secrets keeper %s: %w", u.Scheme, err)
+	}
+	return k, nil
+}
+
+// KeeperSchemes are the schemes of keeper URLs that this program has linked, but
+// for the one whose URL is the key itself.
+func KeeperSchemes() []string {
+	return slices.DeleteFunc(secrets.DefaultURLMux().KeeperSchemes(), func(s string) bool { return s == localsecrets.Scheme })
 }
 
 func readKey(path string) ([32]byte, error) {
@@ -88,47 +124,6 @@ func writeKey(path string) error {
 	}
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("making the sealing key: %w", err)
-	}
-	return nil
-}
-
-// box is what is sealed: the purpose inside binds a ciphertext to its row, so
-// that swapping two rows of the database does not swap two credentials.
-type box struct {
-	Purpose string          `json:"purpose"`
-	Value   json.RawMessage `json:"value"`
-}
-
-func (s *Store) seal(ctx context.Context, purpose string, v any) ([]byte, error) {
-	value, err := json.Marshal(v)
-	if err != nil {
-		return nil, fmt.Errorf("sealing %s: %w", purpose, err)
-	}
-	plain, err := json.Marshal(box{Purpose: purpose, Value: value})
-	if err != nil {
-		return nil, fmt.Errorf("sealing %s: %w", purpose, err)
-	}
-	sealed, err := s.keeper.Encrypt(ctx, plain)
-	if err != nil {
-		return nil, fmt.Errorf("sealing %s: %w", purpose, err)
-	}
-	return sealed, nil
-}
-
-func (s *Store) unseal(ctx context.Context, purpose string, sealed []byte, v any) error {
-	plain, err := s.keeper.Decrypt(ctx, sealed)
-	if err != nil {
-		return fmt.Errorf("unsealing %s: %w", purpose, err)
-	}
-	var b box
-	if err := json.Unmarshal(plain, &b); err != nil {
-		return fmt.Errorf("unsealing %s: the content is damaged", purpose)
-	}
-	if b.Purpose != purpose {
-		return fmt.Errorf("unsealing %s: it was sealed for another row", purpose)
-	}
-	if err := json.Unmarshal(b.Value, v); err != nil {
-		return fmt.Errorf("unsealing %s: the content is damaged", purpose)
 	}
 	return nil
 }

@@ -39,7 +39,7 @@ func (s *Store) loadWitness(ctx context.Context) error {
 		return fmt.Errorf("making the witness key: %w", err)
 	}
 	err = s.checkAndRecord(ctx, systemCaller, "witness.create", vkey, func(ctx context.Context, c *change) error {
-		fresh, err := s.seal(ctx, keyWitness, skey.Reveal())
+		fresh, err := s.seal(ctx, c, keyWitness, skey.Reveal())
 		if err != nil {
 			return err
 		}

@@ -67,7 +67,7 @@ func (s *Store) rotateConnection(ctx context.Context, w Caller, name string, nc 
 		if err != nil {
 			return fmt.Errorf("writing connection: %w", err)
 		}
-		sealed, err := s.seal(ctx, credentialPurpose(name), sealedCredential{nc.Kind, nc.Material.Reveal(), nc.Passphrase.Reveal()})
+		sealed, err := s.seal(ctx, c, credentialPurpose(name), sealedCredential{nc.Kind, nc.Material.Reveal(), nc.Passphrase.Reveal()})
 		if err != nil {
 			return err
 		}

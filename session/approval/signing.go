@@ -99,7 +99,7 @@ func (s *Store) signingKeys(ctx context.Context) ([]sealedKey, error) {
 		fresh := sealedKey{ID: newID("key"), Made: c.now, DER: der}
 		c.note("key", fresh.ID)
 		list = append([]sealedKey{fresh}, slices.DeleteFunc(list, func(k sealedKey) bool { return c.now.Sub(k.Made) >= signingLife+signingLife+signingStays })...)
-		sealed, err := s.seal(ctx, keySigning, list)
+		sealed, err := s.seal(ctx, c, keySigning, list)
 		if err != nil {
 			return err
 		}

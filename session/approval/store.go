@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"gocloud.dev/blob"
-	"gocloud.dev/secrets"
 
 	"github.com/jit-access/jit/policy"
 	"github.com/jit-access/jit/session/recording"
@@ -101,7 +100,7 @@ const DefaultAdminGroup = "jit-admins"
 // concurrent use.
 type Store struct {
 	db       databases
-	keeper   *secrets.Keeper
+	keeper   *sealer
 	blobs    *blob.Bucket
 	witness  *recording.Witness
 	cfg      StoreConfig
@@ -182,7 +181,7 @@ func (s *Store) open(ctx context.Context) error {
 		}
 	}
 	var err error
-	if s.keeper, err = openKeeper(ctx, dir, s.cfg.SecretsURL); err != nil {
+	if s.keeper, err = openSealer(ctx, dir, s.cfg.SecretsURL); err != nil {
 		return err
 	}
 	if s.blobs, err = openBucket(ctx, dir, s.cfg.RecordingsURL); err != nil {
@@ -196,6 +195,9 @@ func (s *Store) open(ctx context.Context) error {
 		schema = current
 	}
 	if s.db, err = openDatabase(ctx, dir, s.cfg.Database, schema); err != nil {
+		return err
+	}
+	if s.keeper.generation, err = keeperGeneration(ctx, s.db.read); err != nil {
 		return err
 	}
 	if !s.cfg.Existing {

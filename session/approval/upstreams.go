@@ -143,7 +143,7 @@ func (s *Store) keepUpstream(ctx context.Context, w Caller, upstreamID, sessionI
 			c.afterCommit(s.pokeCloser)
 		}
 		c.note("state", state)
-		sealed, err := s.sealTokens(ctx, upstreamID, opened, c.now)
+		sealed, err := s.sealTokens(ctx, c, upstreamID, opened)
 		if err != nil {
 			return err
 		}
@@ -210,9 +210,9 @@ func describe(up session.Upstream, cs *credential.Session) session.Upstream {
 	return up
 }
 
-func (s *Store) sealTokens(ctx context.Context, upstreamID string, cs *credential.Session, now time.Time) ([]byte, error) {
-	return s.seal(ctx, tokensPurpose(upstreamID), upstreamTokens{
-		Token: cs.Token.Reveal(), MasterToken: cs.MasterToken.Reveal(), ValidUntil: now.Add(cs.ValidFor),
+func (s *Store) sealTokens(ctx context.Context, c *change, upstreamID string, cs *credential.Session) ([]byte, error) {
+	return s.seal(ctx, c, tokensPurpose(upstreamID), upstreamTokens{
+		Token: cs.Token.Reveal(), MasterToken: cs.MasterToken.Reveal(), ValidUntil: c.now.Add(cs.ValidFor),
 	})
 }
 
@@ -259,7 +259,7 @@ func (s *Store) renewUpstream(ctx context.Context, w Caller, sessionID, upstream
 		if err != nil {
 			return err
 		}
-		sealed, err := s.sealTokens(ctx, upstreamID, fresh, c.now)
+		sealed, err := s.sealTokens(ctx, c, upstreamID, fresh)
 		if err != nil {
 			return err
 		}

@@ -90,7 +90,7 @@ func (s *Store) addWebhook(ctx context.Context, w Caller, h Webhook, target secr
 		if err != nil {
 			return err
 		}
-		sealed, err := s.seal(ctx, hookPurpose(h.Name), hookSecrets{URL: target.Reveal(), Key: key})
+		sealed, err := s.seal(ctx, c, hookPurpose(h.Name), hookSecrets{URL: target.Reveal(), Key: key})
 		if err != nil {
 			return err
 		}
