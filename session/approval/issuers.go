@@ -2,12 +2,15 @@ package approval
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
+	"golang.org/x/time/rate"
 )
 
 // trusted is an OpenID Connect issuer whose signatures the server believes.
@@ -41,6 +44,11 @@ const (
 	keysAtMost = time.Hour
 	// refreshPause is the time between two attempts to reach such a one.
 	refreshPause = 15 * time.Second
+	// keysPause is the time between two looks for a key that is not known. Anybody
+	// can name one: for their tokens the issuer is not asked every time. keysBurst
+	// looks may be closer together.
+	keysPause = 5 * time.Second
+	keysBurst = 3
 )
 
 // discovered returns the verifier, discovering the issuer if need be.
@@ -76,7 +84,7 @@ func (t *trusted) discover(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	// The provider keeps the context for its key set: it must not be ours.
-	hc := &http.Client{Transport: t.hc.Transport, Timeout: 10 * time.Second}
+	hc := &http.Client{Transport: &paced{next: t.hc.Transport, now: t.now, pace: rate.NewLimiter(rate.Every(keysPause), keysBurst)}, Timeout: 10 * time.Second}
 	p, err := oidc.NewProvider(oidc.ClientContext(context.WithoutCancel(ctx), hc), t.url)
 	if err != nil {
 		t.failed, t.failedAt = fmt.Errorf("discovering the issuer %s: %w", t.url, err), t.now()
@@ -84,4 +92,25 @@ func (t *trusted) discover(ctx context.Context) {
 	}
 	// Audiences are checked by the caller, against a list.
 	t.verifier, t.at, t.failed = p.Verifier(&oidc.Config{SkipClientIDCheck: true, Now: t.now}), t.now(), nil
+}
+
+var errPaced = errors.New("the issuer was asked for its keys just now")
+
+// paced lets an issuer be asked for its keys no more often than pace says: any
+// token with an unknown key, or a wrong signature, makes the key set ask. Several
+// at a time share one answer there. Discovery, which has its own pauses, passes.
+type paced struct {
+	next http.RoundTripper // nil: http.DefaultTransport
+	now  func() time.Time
+	pace *rate.Limiter
+}
+
+func (p *paced) RoundTrip(r *http.Request) (*http.Response, error) {
+	if !strings.HasSuffix(r.URL.Path, "/.well-known/openid-configuration") && !p.pace.AllowN(p.now(), 1) {
+		return nil, errPaced
+	}
+	if p.next == nil {
+		return http.DefaultTransport.RoundTrip(r)
+	}
+	return p.next.RoundTrip(r)
 }
