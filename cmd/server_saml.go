@@ -51,7 +51,7 @@ func (o serverOptions) signIn(store *approval.Store, logger *slog.Logger) (*brid
 	}
 	b, err := bridge.New(bridge.Config{
 		Issuer: o.Issuer, ClientID: o.ClientID, Metadata: metadata, Groups: o.SAMLGroupsAttribute, Email: o.SAMLEmailAttribute, Name: o.SAMLNameAttribute,
-		Keys: approval.NewSigningKeys(store).Keys, Logger: logger,
+		Keys: approval.NewSigningKeys(store).Keys, BehindProxy: o.BehindProxy, Logger: logger,
 	})
 	if err != nil {
 		return nil, &Failure{Code: ExitUsage, What: "setting up sign-in by SAML", Err: err}

@@ -55,19 +55,20 @@ type Config struct {
 	// friendly names both count.
 	Groups, Email, Name string
 	Keys                Keys
-	Now                 func() time.Time // nil: time.Now
-	Logger              *slog.Logger     // nil: discard
+	// BehindProxy says that a proxy in front adds the addresses of clients to
+	// X-Forwarded-For.
+	BehindProxy bool
+	Now         func() time.Time // nil: time.Now
+	Logger      *slog.Logger     // nil: discard
 }
 
 const (
-	codeLife    = 10 * time.Minute
-	interval    = 5 * time.Second // between two polls
-	tokenLife   = 10 * time.Minute
-	signInLife  = 10 * time.Hour // then SAML is asked again: groups may have changed
-	maxCodes    = 10_000
-	maxSignIns  = 100_000
-	maxForm     = 512 << 10
-	wrongPerMin = 60 // user codes that nobody was given, by everybody together
+	codeLife   = 10 * time.Minute
+	interval   = 5 * time.Second // between two polls
+	tokenLife  = 10 * time.Minute
+	signInLife = 10 * time.Hour // then SAML is asked again: groups may have changed
+	maxSignIns = 100_000
+	maxForm    = 512 << 10
 )
 
 // Bridge is the issuer.
@@ -85,8 +86,7 @@ type Bridge struct {
 	logins  map[digest]*login
 	signIns map[digest]*signIn
 	used    map[digest]*signIn // refresh tokens that were replaced
-	wrong   int
-	wrongAt time.Time
+	guesses guesses
 }
 
 // New makes a Bridge. It does no I/O.

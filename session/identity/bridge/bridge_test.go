@@ -559,10 +559,10 @@ func TestAttackPages(t *testing.T) {
 	if strings.Contains(page, "<script") {
 		t.Errorf("the page holds what the link brought:\n%s", page)
 	}
-	for i := range wrongPerMin + 1 {
+	for i := range wrongFrom + 1 {
 		_, page, _ = stranger.get("/device")
 		status, page, _ = stranger.post("/device", url.Values{"user_code": {"BBBB-BBBB"}, "form": {stranger.form(page)}})
-		if i == wrongPerMin && (status != http.StatusBadRequest || !strings.Contains(page, "Too many")) {
+		if i == wrongFrom && (status != http.StatusBadRequest || !strings.Contains(page, "Too many")) {
 			t.Errorf("guess %d: %d\n%s", i, status, page)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"net"
 	"net/http"
 	"time"
 
@@ -75,13 +74,13 @@ func (b *Bridge) begin(w http.ResponseWriter, r *http.Request) {
 		refuse(w, "invalid_client", "There is no such client.")
 		return
 	}
-	from, _, _ := net.SplitHostPort(r.RemoteAddr)
+	from := b.address(r)
 	device := newSecret()
 	c := &code{device: digestOf(device), from: from, at: b.now(), pace: interval}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.sweep()
-	if len(b.codes) >= maxCodes {
+	if b.full(from) {
 		answer(w, http.StatusServiceUnavailable, map[string]string{"error": "temporarily_unavailable"})
 		return
 	}

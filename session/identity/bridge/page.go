@@ -3,7 +3,6 @@ package bridge
 import (
 	"html/template"
 	"net/http"
-	"time"
 )
 
 const (
@@ -90,7 +89,7 @@ func (b *Bridge) enter(w http.ResponseWriter, r *http.Request) {
 		b.entryPage(w, r, http.StatusForbidden, "Enter the code again: the page was too old, or not ours.")
 		return
 	}
-	c, problem := b.find(typedCode(r.PostFormValue("user_code")))
+	c, problem := b.find(typedCode(r.PostFormValue("user_code")), place(b.address(r)))
 	if problem != "" {
 		b.entryPage(w, r, http.StatusBadRequest, problem)
 		return
@@ -103,29 +102,30 @@ func (b *Bridge) enter(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	b.mu.Lock()
-	if len(b.logins) < maxCodes {
+	room := c.logins < maxLoginsTo && len(b.logins) < maxLogins
+	if room {
+		c.logins++
 		b.logins[digestOf(relay)] = &login{code: c, browser: digestOf(cookie.Value), request: id, at: b.now()}
 	}
 	b.mu.Unlock()
+	if !room {
+		b.showProblem(w, r, http.StatusTooManyRequests, "The code was entered too often. Start again at your terminal.")
+		return
+	}
 	http.Redirect(w, r, to, http.StatusSeeOther)
 }
 
-// find looks a user code up. Guesses are counted for everybody together: there
-// are far more codes than guesses.
-func (b *Bridge) find(typed string) (*code, string) {
+// find looks up a user code that was entered from a place.
+func (b *Bridge) find(typed, from string) (*code, string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.sweep()
-	now := b.now()
-	if now.Sub(b.wrongAt) >= time.Minute {
-		b.wrong, b.wrongAt = 0, now
-	}
-	if b.wrong >= wrongPerMin {
+	c := b.byUser[typed]
+	if b.guesses.over(b.now(), from, c != nil && place(c.from) == from) {
 		return nil, "Too many wrong codes were entered. Wait a minute."
 	}
-	c := b.byUser[typed]
 	if c == nil || c.decided {
-		b.wrong++
+		b.guesses.wrong(from)
 		return nil, "There is no such code, or it is over. Look at your terminal again."
 	}
 	return c, ""

@@ -33,6 +33,7 @@ type code struct {
 	denied  bool
 	person  *person // who approved
 	decided bool
+	logins  int // pages that it was entered at
 }
 
 func (c *code) expired(now time.Time) bool { return now.Sub(c.at) >= codeLife }
