@@ -65,3 +65,9 @@ func groups(raw json.RawMessage) []string {
 	}
 	return nil
 }
+
+// emailVerified is false if the issuer says that the address is not verified.
+func (c claimSet) emailVerified() bool {
+	v := strings.Trim(string(c["email_verified"]), `"`)
+	return v == "" || v == "true"
+}

@@ -2,6 +2,7 @@ package approval
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/jit-access/jit/policy"
@@ -90,8 +91,12 @@ func (s *Store) extend(ctx context.Context, c *change, r *session.Request) error
 	if err != nil {
 		return err
 	}
-	if _, err := s.extensionRuling(ctx, c, ses, r.Principal, r.Scope.TTL); err != nil {
+	ruling, err := s.extensionRuling(ctx, c, ses, r.Principal, r.Scope.TTL)
+	if err != nil {
 		return err
+	}
+	if ruling.Verdict == policy.Hold && (max(1, ruling.Approvals) > r.Approvals || !slices.Equal(ruling.Reviewers, r.Reviewers)) {
+		return session.Refuse(session.ErrConflict, "The policy asks other or more people now than when this was asked. It must be asked again.")
 	}
 	deadline := ses.Deadline.Add(r.Scope.TTL)
 	if err := c.exactlyOne(ctx, `UPDATE sessions SET deadline = $1 WHERE id = $2 AND phase = 'open' AND deadline = $3`,

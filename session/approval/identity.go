@@ -123,7 +123,7 @@ func (i *identities) person(tok *oidc.IDToken, typ string, c claimSet) (identifi
 		return identified{}, err
 	}
 	p := session.Principal{Issuer: tok.Issuer, Subject: tok.Subject, Groups: list}
-	if v := strings.Trim(string(c["email_verified"]), `"`); v == "" || v == "true" {
+	if c.emailVerified() {
 		p.Email = c.text("email")
 	}
 	return identified{principal: p, until: tok.Expiry}, nil

@@ -82,8 +82,12 @@ func pins(claim, pattern string) bool {
 	return ends >= 2 || claim != "sub" && ends >= 1
 }
 
-// matches reports whether every claim is there and fits.
+// matches reports whether every claim is there and fits. An address that the
+// issuer says is not verified is whatever its owner typed.
 func (m MachineIdentity) matches(c claimSet) bool {
+	if _, ok := m.Match["email"]; ok && !c.emailVerified() {
+		return false
+	}
 	for name, pattern := range m.Match {
 		raw, ok := c.find(name)
 		if !ok {

@@ -20,6 +20,8 @@ type searchParams struct {
 	Until   time.Time `query:"until" doc:"exclusive"`
 	After   string    `query:"after" maxLength:"32" doc:"next of the page before"`
 	Limit   int       `query:"limit" minimum:"0" maximum:"1000"`
+
+	Emergency bool `query:"emergency" doc:"only what ran in sessions that were opened as an emergency"`
 }
 
 func (s *Server) searchRoutes() {
@@ -47,6 +49,9 @@ func (c *Client) Search(ctx context.Context, q Search) (Found, error) {
 		if !t.IsZero() {
 			v.Set(name, t.UTC().Format(time.RFC3339Nano))
 		}
+	}
+	if q.Emergency {
+		v.Set("emergency", "true")
 	}
 	if q.Limit > 0 {
 		v.Set("limit", strconv.Itoa(q.Limit))

@@ -29,6 +29,8 @@ type Search struct {
 	Until   time.Time // exclusive
 	After   string    // Found.Next of the page before
 	Limit   int       // default 100, at most 1000
+
+	Emergency bool // only what ran in sessions that were opened as an emergency
 }
 
 // Found is a page of statements, newest first.
@@ -88,6 +90,9 @@ func (q Search) terms() ([]string, error) {
 	t.add(termAgent, strings.ToLower(q.Agent))
 	t.add(termSession, q.Session)
 	t.add(termVerdict, strings.ToLower(q.Verdict))
+	if q.Emergency {
+		t.add(termEmergency, "true")
+	}
 	found := words(q.Text, maxSearchTerms+1)
 	if q.Text != "" && len(found) == 0 {
 		return nil, session.Refuse(session.ErrInvalid, "The text to find has no word in it.")

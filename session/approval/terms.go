@@ -24,6 +24,7 @@ const (
 	termAgent     = "a:" // base name of the program, in lower case
 	termSession   = "s:"
 	termVerdict   = "v:"
+	termEmergency = "e:" // true, of a session that was opened as an emergency; no term otherwise
 	termTable     = "t:" // every table read or written, in upper case: T, S.T and D.S.T; ? if not all are known
 	termColumn    = "c:" // every column in an output or a predicate, alike; ? if not all are known
 	termWord      = "w:" // words of the text, in upper case
@@ -77,6 +78,9 @@ func termsOf(ses session.Session, sql *recording.StatementFacts) []string {
 	t.add(termAgent, agentName(ses.Agent))
 	t.add(termSession, ses.ID)
 	t.add(termVerdict, strings.ToLower(sql.Verdict))
+	if ses.Emergency {
+		t.add(termEmergency, "true")
+	}
 	for _, names := range [][]string{sql.Reads, sql.Writes} {
 		for _, name := range names {
 			t.addName(termTable, name)
