@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/jit-access/jit/session/recording"
 )
@@ -20,23 +21,38 @@ var errCast = errors.New("it is not what was recorded")
 // exportAsciicast writes the recorded terminal, once it is known to be the one
 // that the log tells of. Its markers are the ids of statements.
 func (r *Recording) exportAsciicast(w io.Writer) error {
-	facts, err := r.terminal()
+	data, err := r.readTerminal()
 	if err != nil {
 		return err
 	}
+	_, err = io.Copy(w, bytes.NewReader(data))
+	return err
+}
+
+// readTerminal reads the recorded terminal, unless it was redacted: the file may
+// still be there if that was cut short.
+func (r *Recording) readTerminal() ([]byte, error) {
+	facts, err := r.terminal()
+	if err != nil {
+		return nil, err
+	}
+	for _, red := range r.Report().Redactions {
+		if slices.Contains(red.Files, recording.FileTerminal) {
+			return nil, fmt.Errorf("%w: it was taken out", ErrNoTerminal)
+		}
+	}
 	data, err := os.ReadFile(filepath.Join(r.dir, recording.FileTerminal))
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: %s is missing; it was taken out, or is not kept here", ErrNoTerminal, recording.FileTerminal)
+		return nil, fmt.Errorf("%w: %s is missing; it is not kept here", ErrNoTerminal, recording.FileTerminal)
 	}
 	if err != nil {
-		return fmt.Errorf("reading the terminal: %w", err)
+		return nil, fmt.Errorf("reading the terminal: %w", err)
 	}
 	sum := sha256.Sum256(data)
 	if int64(len(data)) != facts.Bytes || base64.StdEncoding.EncodeToString(sum[:]) != facts.SHA256 {
-		return fmt.Errorf("reading %s: %w", recording.FileTerminal, errCast)
+		return nil, fmt.Errorf("reading %s: %w", recording.FileTerminal, errCast)
 	}
-	_, err = io.Copy(w, bytes.NewReader(data))
-	return err
+	return data, nil
 }
 
 // terminal is what the log says of the recorded terminal. It is said at the end.

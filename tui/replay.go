@@ -63,6 +63,15 @@ type (
 		at    []int
 		err   error
 	}
+	terminalMsg struct {
+		terminal *replay.Terminal
+		err      error
+	}
+	screenMsg struct {
+		at     time.Time // that was asked for
+		screen replay.Screen
+		err    error
+	}
 	playMsg   time.Time
 	followMsg struct {
 		report recording.Report
@@ -75,6 +84,8 @@ type playerCommands interface {
 	read(from int64) tea.Cmd
 	entry(at int, e replay.Entry) tea.Cmd
 	search(entries []replay.Entry, text string) tea.Cmd
+	terminal(entries []replay.Entry) tea.Cmd
+	screen(t *replay.Terminal, at time.Time) tea.Cmd
 	tick() tea.Cmd
 	follow() tea.Cmd
 }
@@ -109,6 +120,20 @@ func (c recordingCommands) search(entries []replay.Entry, text string) tea.Cmd {
 		}
 		at, err := c.rec.Search(entries, q)
 		return foundMsg{text, at, err}
+	}
+}
+
+func (c recordingCommands) terminal(entries []replay.Entry) tea.Cmd {
+	return func() tea.Msg {
+		t, err := c.rec.Terminal(entries)
+		return terminalMsg{t, err}
+	}
+}
+
+func (recordingCommands) screen(t *replay.Terminal, at time.Time) tea.Cmd {
+	return func() tea.Msg {
+		s, err := t.At(at)
+		return screenMsg{at, s, err}
 	}
 }
 

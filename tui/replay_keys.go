@@ -33,6 +33,8 @@ func (m *player) onKey(k tea.KeyPressMsg) tea.Cmd {
 		m.typing = &input{limit: 200}
 	case "f":
 		return m.toggleFilter()
+	case "t":
+		return m.toggleTerminal()
 	default:
 		return m.onMove(k.String())
 	}

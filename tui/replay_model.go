@@ -32,6 +32,8 @@ type player struct {
 	scroll int
 	whole  bool // the detail fills the screen
 
+	pane terminalPane
+
 	follow  bool // the session is running: more will come
 	playing bool
 	now     time.Time // the moment replayed
@@ -65,28 +67,37 @@ func (m *player) Init() tea.Cmd {
 
 // Update implements tea.Model.
 func (m *player) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	cmd := m.update(msg)
+	return m, tea.Batch(cmd, m.askScreen())
+}
+
+func (m *player) update(msg tea.Msg) tea.Cmd {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
 		m.width, m.height = msg.Width, msg.Height
 		m.keepInView()
 	case tea.KeyPressMsg:
-		return m, m.onKey(msg)
+		return m.onKey(msg)
 	case tea.PasteMsg:
 		if m.typing != nil {
 			m.typing.edit(msg)
 		}
 	case batchMsg:
-		return m, m.onBatch(msg)
+		return m.onBatch(msg)
 	case entryMsg:
 		m.onEntry(msg)
 	case foundMsg:
-		return m, m.onFound(msg)
+		return m.onFound(msg)
+	case terminalMsg:
+		m.onTerminal(msg)
+	case screenMsg:
+		m.onScreen(msg)
 	case playMsg:
-		return m, m.onFrame(time.Time(msg))
+		return m.onFrame(time.Time(msg))
 	case followMsg:
-		return m, m.onFollow(msg)
+		return m.onFollow(msg)
 	}
-	return m, nil
+	return nil
 }
 
 // onBatch adds what was read, and reads on until the end.

@@ -25,6 +25,12 @@ func replayAt(seconds float64) time.Time {
 // openReplay makes a sealed recording of the given events and opens it.
 func openReplay(t *testing.T, events []recording.Event) *replay.Recording {
 	t.Helper()
+	return openReplayWith(t, events, "")
+}
+
+// openReplayWith is openReplay of a session whose terminal was recorded.
+func openReplayWith(t *testing.T, events []recording.Event, cast string) *replay.Recording {
+	t.Helper()
 	skey, vkey, err := recording.NewKey("session")
 	if err != nil {
 		t.Fatal(err)
@@ -40,6 +46,11 @@ func openReplay(t *testing.T, events []recording.Event) *replay.Recording {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if cast != "" {
+		if err := os.WriteFile(filepath.Join(dir, recording.FileTerminal), []byte(cast), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, e := range events {
 		if _, err := w.Append(context.Background(), e); err != nil {
@@ -102,7 +113,11 @@ type replayScreen struct {
 
 func newReplayScreen(t *testing.T, width, height int, events []recording.Event) *replayScreen {
 	t.Helper()
-	rec := openReplay(t, events)
+	return newReplayScreenOf(t, width, height, openReplay(t, events))
+}
+
+func newReplayScreenOf(t *testing.T, width, height int, rec *replay.Recording) *replayScreen {
+	t.Helper()
 	s := &replayScreen{t: t, player: newPlayer(rec, stillCommands{recordingCommands{rec}})}
 	s.run(s.Init())
 	s.send(tea.WindowSizeMsg{Width: width, Height: height})

@@ -42,8 +42,11 @@ func (m *player) listWidth() int {
 }
 
 func (m *player) detailHeight() int {
-	if m.wide() || m.whole {
+	switch {
+	case m.whole:
 		return m.bodyHeight()
+	case m.wide():
+		return m.bodyHeight() - m.terminalHeight()
 	}
 	return max(m.bodyHeight()-m.listHeight()-1, 1) // and the rule between them
 }
@@ -67,11 +70,14 @@ func (m *player) render() string {
 	case m.whole:
 		lines = append(lines, m.detailPane()...)
 	case m.wide():
-		list, detail := m.listPane(), m.detailPane()
+		list, detail := m.listPane(), append(m.detailPane(), m.terminalPane(m.detailWidth(), m.terminalHeight())...)
 		bar := m.style.dim.Render(" │ ")
 		for i := range list {
 			lines = append(lines, pad(list[i], m.listWidth())+bar+detail[i])
 		}
+	case m.pane.open: // too narrow for both
+		lines = append(lines, m.listPane()...)
+		lines = append(lines, m.terminalPane(m.width, m.detailHeight()+1)...)
 	default:
 		lines = append(lines, m.listPane()...)
 		lines = append(lines, m.rule())
@@ -265,6 +271,7 @@ func (m *player) helpLines() []string {
 		{"↓ j  ↑ k", "next and previous row"},
 		{"g  G", "first and last row"},
 		{"f", "only held and denied statements, or everything"},
+		{"t", "the terminal, if one was recorded, or the statement alone"},
 		{"/  n  N", "search; next and previous match"},
 		{"enter", "detail on the whole screen, and back"},
 		{"PgDn PgUp", "scroll the detail"},
