@@ -41,6 +41,7 @@ touch something nobody could name. --text takes words that all occur.`,
 		Example: `  jit audit search --table SALES.ORDERS --since 7d
   jit audit search --column CUSTOMERS.EMAIL --user alice@example.com --json
   jit audit search --verdict deny --since 2026-01-01 --until 2026-02-01 --all --csv > denied.csv
+  jit audit search --emergency --since 30d
   jit audit search --since 24h --all --ocsf > events.jsonl`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.auditSearch(c.Context(), o) },
@@ -52,6 +53,7 @@ touch something nobody could name. --text takes words that all occur.`,
 	f.StringVar(&o.Query.Agent, "agent", "", "program that ran it, such as claude")
 	f.StringVar(&o.Query.Session, "session", "", "id of the session")
 	f.StringVar(&o.Query.Verdict, "verdict", "", "allow, hold or deny")
+	f.BoolVar(&o.Query.Emergency, "emergency", false, "only what ran with emergency access")
 	f.StringVar(&o.Query.Text, "text", "", "words of the statement")
 	f.StringVar(&o.Since, "since", "", "from then on: a date, a time, or so long ago (30m, 24h, 7d)")
 	f.StringVar(&o.Until, "until", "", "before then: alike")
@@ -108,7 +110,7 @@ func (a *App) auditSearch(ctx context.Context, o searchOptions) error {
 		return nil
 	default:
 		err = tableOf(a, []string{"WHEN", "WHO", "AGENT", "VERDICT", "TOUCHED", "SESSION", "EVENT", "STATEMENT"}, found.Statements, func(s approval.Statement) []string {
-			return []string{s.At.Local().Format(time.DateTime), s.User, s.Agent, s.Verdict, touched(s), s.SessionID, strconv.FormatInt(s.Seq, 10), s.Text}
+			return []string{s.At.Local().Format(time.DateTime), s.User, s.Agent, verdictOf(s), touched(s), s.SessionID, strconv.FormatInt(s.Seq, 10), s.Text}
 		})
 	}
 	if err == nil && found.Next != "" {
@@ -156,6 +158,14 @@ func (a *App) searchOCSF(found approval.Found) error {
 	return nil
 }
 
+// verdictOf marks what ran in a session that nobody had approved.
+func verdictOf(s approval.Statement) string {
+	if s.Emergency {
+		return s.Verdict + " (EMERGENCY)"
+	}
+	return s.Verdict
+}
+
 func touched(s approval.Statement) string {
 	names := append(append([]string{}, s.Reads...), s.Writes...)
 	if s.Unknown {
@@ -166,11 +176,11 @@ func touched(s approval.Statement) string {
 
 func (a *App) searchCSV(found approval.Found) error {
 	w := csv.NewWriter(a.Out)
-	rows := [][]string{{"at", "user", "agent", "connection", "role", "verdict", "rule", "kinds", "reads", "writes", "columns", "unknown", "session", "event", "text", "cut"}}
+	rows := [][]string{{"at", "user", "agent", "connection", "role", "verdict", "rule", "kinds", "reads", "writes", "columns", "unknown", "session", "event", "text", "cut", "emergency"}}
 	for _, s := range found.Statements {
 		rows = append(rows, []string{
 			s.At.Format(time.RFC3339Nano), s.User, s.Agent, s.Connection, s.Role, s.Verdict, s.Rule, strings.Join(s.Kinds, " "), strings.Join(s.Reads, ", "),
-			strings.Join(s.Writes, ", "), strings.Join(s.Columns, ", "), strconv.FormatBool(s.Unknown), s.SessionID, strconv.FormatInt(s.Seq, 10), s.Text, strconv.FormatBool(s.Cut),
+			strings.Join(s.Writes, ", "), strings.Join(s.Columns, ", "), strconv.FormatBool(s.Unknown), s.SessionID, strconv.FormatInt(s.Seq, 10), s.Text, strconv.FormatBool(s.Cut), strconv.FormatBool(s.Emergency),
 		})
 	}
 	for _, row := range rows {

@@ -80,6 +80,15 @@ func TestAuditSearch(t *testing.T) {
 	if out, errs := alice.run(ExitOK, "audit", "search", "--until", "1h"); out != "" || !strings.Contains(errs, "Nothing was found.") {
 		t.Errorf("an hour ago there was %s%s", out, errs)
 	}
+	if out, errs := alice.run(ExitOK, "audit", "search", "--emergency"); out != "" || !strings.Contains(errs, "Nothing was found.") {
+		t.Errorf("in an emergency there ran %s%s", out, errs)
+	}
+	if col := len(rows[0]) - 1; rows[0][col] != "emergency" || rows[1][col] != "false" {
+		t.Errorf("as CSV: %v", rows)
+	}
+	if got := verdictOf(approval.Statement{Verdict: "allow", Emergency: true}); got != "allow (EMERGENCY)" {
+		t.Errorf("marked: %q", got)
+	}
 	for _, args := range [][]string{{"--since", "yesterday"}, {"--verdict", "maybe"}, {"--json", "--csv"}, {"--limit", "-1"}, {"x"}} {
 		alice.run(ExitUsage, append([]string{"audit", "search"}, args...)...)
 	}
