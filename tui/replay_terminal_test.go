@@ -229,3 +229,23 @@ func TestReplayTerminalResizes(t *testing.T) {
 		}
 	}
 }
+
+// TestReplayUsesSixteenColours: those of the person's own theme, and none of them
+// of the agent's.
+func TestReplayUsesSixteenColours(t *testing.T) {
+	s := newReplayScreenOf(t, 120, 40, replayWithTerminal(t, castOf(t, shownAt{0.5, "o", "\x1b[38;5;196mred\x1b[48;2;1;2;3mblue\x1b[35m"})))
+	coloured := false
+	for _, key := range []string{"t", "right", "right", "right", "f", "enter", "enter", "?"} {
+		s.press(key)
+		content := s.View().Content
+		coloured = coloured || strings.Contains(content, "\x1b[32m")
+		for _, bad := range []string{"38;", "48;", "\x1b[35m"} {
+			if strings.Contains(content, bad) {
+				t.Errorf("after %q the screen has %q", key, bad)
+			}
+		}
+	}
+	if !coloured {
+		t.Error("there is no colour at all: the test shows nothing")
+	}
+}
