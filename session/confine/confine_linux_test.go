@@ -186,7 +186,10 @@ func TestNobodyTypesForThePerson(t *testing.T) {
 		t.Fatal(err)
 	}
 	if plan.Means = Find(t.Context(), self, plan).Means; plan.Means == "" {
-		t.Fatalf("nothing confines here: %s", Find(t.Context(), self, plan))
+		if offered(Namespace) || offered(Landlock) {
+			t.Fatalf("nothing confines here: %s", Find(t.Context(), self, plan))
+		}
+		return // and TestNothingHiddenIsRead holds that Find says so
 	}
 	// Standard input is no terminal: whoever gets as far as that is not stopped.
 	got := run(t, plan, dir, "CONFINE_TEST_TYPE=1 "+self+" </dev/null")

@@ -67,7 +67,7 @@ func (p Person) Plan() Plan {
 			plan.KeepReadOnly = addReal(plan.KeepReadOnly, file)
 		}
 	}
-	if agent := p.Getenv("SSH_AUTH_SOCK"); filepath.IsAbs(agent) {
+	if agent := p.Getenv("SSH_AUTH_SOCK"); isSocket(agent) {
 		plan.Keep = addReal(plan.Keep, agent)
 	}
 	return plan
@@ -142,7 +142,7 @@ func (p Person) sockets() []string {
 	named = append(named, filepath.Join(p.Getenv("GNOME_KEYRING_CONTROL"), "control"), tmux)
 	for _, path := range named {
 		// A variable that names a folder must not hide it.
-		if info, err := os.Stat(path); err == nil && filepath.IsAbs(path) && info.Mode().Type() == fs.ModeSocket {
+		if isSocket(path) {
 			list = append(list, path)
 		}
 	}
@@ -151,6 +151,11 @@ func (p Person) sockets() []string {
 		real = addReal(real, path)
 	}
 	return real
+}
+
+func isSocket(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && filepath.IsAbs(path) && info.Mode().Type() == fs.ModeSocket
 }
 
 // isRuntime reports whether a runtime folder is nothing but that: neither a
