@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -73,6 +74,17 @@ func (o serverOptions) machines() []approval.MachineIdentity {
 		out = append(out, approval.MachineIdentity(m))
 	}
 	return out
+}
+
+func (o serverOptions) checkMachines() error {
+	audiences := o.Audience
+	if len(audiences) == 0 {
+		audiences = []string{o.ClientID}
+	}
+	if err := approval.CheckMachines(o.machines(), o.Issuer, audiences, cmp.Or(o.AdminGroup, approval.DefaultAdminGroup)); err != nil {
+		return usagef("identities: %w", err)
+	}
+	return nil
 }
 
 // serverSettings merges file, environment and flags, weakest first.
@@ -248,6 +260,9 @@ func (o serverOptions) check() error {
 		return usagef("--tls-cert and --tls-key belong together")
 	}
 	if err := checkKeeperURL("--secrets-url", o.SecretsURL); err != nil {
+		return err
+	}
+	if err := o.checkMachines(); err != nil {
 		return err
 	}
 	if err := o.checkDatabase(); err != nil {

@@ -59,6 +59,21 @@ type Server struct {
 	rates    *rates
 }
 
+// CheckMachines finds what is wrong with rules for machines, beside people whose
+// tokens are of the given issuer and audiences.
+func CheckMachines(machines []MachineIdentity, issuer string, audiences []string, adminGroup string) error {
+	for _, m := range machines {
+		var forPeople []string
+		if m.Issuer == issuer {
+			forPeople = audiences
+		}
+		if err := m.check(forPeople, adminGroup); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // NewServer makes a Server. It does no I/O; the issuer is discovered with the
 // first token.
 func NewServer(cfg Config) (*Server, error) {
@@ -80,14 +95,8 @@ func NewServer(cfg Config) (*Server, error) {
 	if cfg.GroupsClaim == "" {
 		cfg.GroupsClaim = "groups"
 	}
-	for _, m := range cfg.Machines {
-		var forPeople []string
-		if m.Issuer == cfg.Issuer {
-			forPeople = cfg.Audiences
-		}
-		if err := m.check(forPeople, cfg.Store.cfg.AdminGroup); err != nil {
-			return nil, fmt.Errorf("making the approval server: %w", err)
-		}
+	if err := CheckMachines(cfg.Machines, cfg.Issuer, cfg.Audiences, cfg.Store.cfg.AdminGroup); err != nil {
+		return nil, fmt.Errorf("making the approval server: %w", err)
 	}
 	if cfg.HTTPClient == nil {
 		cfg.HTTPClient = &http.Client{Timeout: 10 * time.Second}
