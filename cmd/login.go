@@ -90,8 +90,9 @@ func newWhoamiCommand(a *App) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "whoami",
 		Short: "Show who is signed in",
-		Long: `Show who is signed in, as the identity provider says now, their groups, and
-where the sign-in is kept. Exits 4 if nobody is.`,
+		Long: `Show who is signed in, as the identity provider says now, where the sign-in is
+kept, and their groups as the server understands them (without a server, as the
+token lists them). Exits 4 if nobody is.`,
 		Example: "  jit whoami\n  jit whoami --json",
 		Args:    cobra.NoArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return a.whoami(c.Context(), asJSON) },
@@ -260,13 +261,16 @@ func (a *App) logout(ctx context.Context) error {
 
 // whoamiOutput is the JSON of `jit whoami --json`. Scripts rely on it.
 type whoamiOutput struct {
-	Email   string    `json:"email,omitempty"`
-	Name    string    `json:"name,omitempty"`
-	Subject string    `json:"subject"`
-	Issuer  string    `json:"issuer"`
-	Groups  []string  `json:"groups"`
-	Expires time.Time `json:"expires,omitzero"` // of the present ID token; jit renews it
-	Kept    string    `json:"kept"`             // keyring, file or memory; of a machine nowhere
+	Email   string   `json:"email,omitempty"`
+	Name    string   `json:"name,omitempty"`
+	Subject string   `json:"subject"`
+	Issuer  string   `json:"issuer"`
+	Groups  []string `json:"groups"`
+	// GroupsFrom is server, or token if no server could be asked: which claim
+	// lists them is the server's setting.
+	GroupsFrom string    `json:"groups_from"`
+	Expires    time.Time `json:"expires,omitzero"` // of the present ID token; jit renews it
+	Kept       string    `json:"kept"`             // keyring, file or memory; of a machine nowhere
 }
 
 func (a *App) whoami(ctx context.Context, asJSON bool) error {
@@ -288,10 +292,18 @@ func (a *App) whoami(ctx context.Context, asJSON bool) error {
 	if err != nil {
 		return signInFailure("asking "+cfg.Issuer+" who is signed in", err)
 	}
+	from := "token"
+	if cfg.Server != "" || a.server != "" {
+		if person.Groups, err = a.groupsAtServer(ctx, person.Groups); err != nil {
+			a.say("The server cannot be asked (%s): the groups are those of the token, where the server may look elsewhere.", err)
+		} else {
+			from = "server"
+		}
+	}
 	if asJSON {
 		return a.printJSON(whoamiOutput{
 			Email: person.Email, Name: person.Name, Subject: person.Subject, Issuer: person.Issuer,
-			Groups: append([]string{}, person.Groups...), Expires: person.Expires.UTC(), Kept: string(source.Backend()),
+			Groups: append([]string{}, person.Groups...), GroupsFrom: from, Expires: person.Expires.UTC(), Kept: string(source.Backend()),
 		})
 	}
 	groups := strings.Join(person.Groups, ", ")
@@ -301,6 +313,22 @@ func (a *App) whoami(ctx context.Context, asJSON bool) error {
 	return a.printf("%s\n  groups   %s\n  issuer   %s\n  expires  %s (renewed as needed)\n  kept     in the %s\n",
 		replay.Visible(person.Display()), replay.Visible(groups), replay.Visible(person.Issuer),
 		person.Expires.Local().Format(time.RFC3339), keptIn(source.Backend()))
+}
+
+// groupsAtServer are a person's groups as the server understands them, or those
+// given if it cannot be asked.
+func (a *App) groupsAtServer(ctx context.Context, otherwise []string) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	client, _, err := a.client(ctx)
+	if err != nil {
+		return otherwise, err
+	}
+	p, _, err := client.Whoami(ctx)
+	if err != nil {
+		return otherwise, err
+	}
+	return p.Groups, nil
 }
 
 func inGroups(groups []string) string {

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,6 +31,7 @@ type signInWorld struct {
 	provider *op.Provider
 	issuer   string
 	server   string
+	groups   atomic.Pointer[[]string] // that the server answers; nil: it does not
 }
 
 func newSignInWorld(t *testing.T) *signInWorld {
@@ -47,6 +49,10 @@ func newSignInWorld(t *testing.T) *signInWorld {
 	idp.Start()
 	t.Cleanup(idp.Close)
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if groups := w.groups.Load(); r.URL.Path == "/v1/whoami" && groups != nil {
+			_ = json.NewEncoder(rw).Encode(map[string]any{"principal": map[string]any{"issuer": w.issuer, "subject": "bob", "groups": *groups}, "admin": false})
+			return
+		}
 		if r.URL.Path != "/v1/config" {
 			http.NotFound(rw, r)
 			return
@@ -140,6 +146,16 @@ func TestLoginWhoamiLogout(t *testing.T) {
 	out.Reset()
 	if code := runCommand(t, a, newWhoamiCommand(a)); code != ExitOK || !strings.Contains(out.String(), "approvers, jit-admins") {
 		t.Errorf("whoami: exit %d, %s", code, out)
+	}
+
+	if who.GroupsFrom != "token" || !strings.Contains(errs.String(), "The server cannot be asked") {
+		t.Errorf("without the server's answer: from %q\n%s", who.GroupsFrom, errs)
+	}
+	w.groups.Store(&[]string{"from-realm-roles"})
+	out.Reset()
+	if code := runCommand(t, a, newWhoamiCommand(a), "--json"); code != ExitOK || json.Unmarshal(out.Bytes(), &who) != nil ||
+		who.GroupsFrom != "server" || !slices.Equal(who.Groups, []string{"from-realm-roles"}) {
+		t.Errorf("whoami does not show the groups as the server understands them: exit %d, %s", code, out)
 	}
 
 	if code := runCommand(t, a, newLogoutCommand(a)); code != ExitOK || !strings.Contains(errs.String(), "Signed out.") {

@@ -126,7 +126,7 @@ func (a *App) whoamiMachine(ctx context.Context, cfg Config, spec identity.Workl
 		return err
 	}
 	if asJSON {
-		return a.printJSON(whoamiOutput{Subject: p.Subject, Issuer: p.Issuer, Groups: append([]string{}, p.Groups...), Kept: "nowhere"})
+		return a.printJSON(whoamiOutput{Subject: p.Subject, Issuer: p.Issuer, Groups: append([]string{}, p.Groups...), GroupsFrom: "server", Kept: "nowhere"})
 	}
 	groups := strings.Join(p.Groups, ", ")
 	if groups == "" {
