@@ -113,7 +113,7 @@ func (r *recorder) run(args ...string) (stdout, stderr string, code ExitCode) {
 
 func (r *recorder) trust() {
 	r.t.Helper()
-	if _, err := r.app.rememberWitness("https://jit.test", r.witness.Key()); err != nil {
+	if err := r.app.rememberWitness("https://jit.test", r.witness.Key(), time.Now()); err != nil {
 		r.t.Fatal(err)
 	}
 }

@@ -128,10 +128,8 @@ func (a *App) openRun(ctx context.Context, client *approval.Client, cfg Config, 
 	if id := opened.Session.ID; !filepath.IsLocal(id) || filepath.Base(id) != id {
 		return nil, &Failure{What: "opening the session", Err: fmt.Errorf("the server named it %q, which is no session id", id)}
 	}
-	if changed, err := a.rememberWitness(cfg.Server, opened.WitnessKey); err != nil {
-		return nil, errors.Join(err, client.Revoke(ctx, opened.Session.ID, "jit could not keep the server's witness key"))
-	} else if changed {
-		a.say("jit: the approval server signs recordings with a new key. If nobody announced that, ask its administrator.")
+	if err := a.rememberWitness(cfg.Server, opened.WitnessKey, a.Now()); err != nil {
+		return nil, errors.Join(err, client.Revoke(ctx, opened.Session.ID, "jit does not accept the server's witness key"))
 	}
 	r := &run{a: a, o: o, cfg: cfg, opened: opened, up: client.ForBroker(opened.Session.ID, opened.Token), over: make(chan string, 1)}
 	r.dir = filepath.Join(a.Paths.Recordings(), opened.Session.ID)

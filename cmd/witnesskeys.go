@@ -7,49 +7,72 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
+	"time"
 
 	"github.com/jit-access/jit/session/recording"
 )
 
 // The keys of the approval servers that cosign recordings are kept as SSH keeps
-// host keys: one line "server key" each, written when a server is first used
-// and when it rotates its key. `jit recording verify` trusts them by default.
+// host keys: one line "server key" each, written when a server is first used. A
+// key that comes later is refused: whoever stands in a server's place could else
+// have recordings cosigned by a key of their own. `jit recording verify` trusts
+// the known keys by default.
 
 func (a *App) witnessKeyFile() string { return filepath.Join(a.Paths.State, "witness-keys") }
 
-// rememberWitness adds a server's key. It reports whether another key of the
-// same server was known before: a rotation, or another server in its place.
-func (a *App) rememberWitness(server, key string) (changed bool, err error) {
-	if key == "" {
-		return false, nil
+// rememberWitness keeps a server's key, if it is the first of that server, and
+// refuses another one, none where one is known, and one whose time is over.
+func (a *App) rememberWitness(server, key string, now time.Time) error {
+	if key != "" {
+		if err := recording.CheckKey(key); err != nil {
+			return fmt.Errorf("keeping the server's witness key: %w", err)
+		}
 	}
-	if err := recording.CheckKey(key); err != nil {
-		return false, fmt.Errorf("keeping the server's witness key: %w", err)
-	}
-	known, err := a.readWitnessKeys()
+	lines, err := a.readWitnessKeys()
 	if err != nil {
-		return false, err
+		return err
 	}
-	isKnown := func(l string) bool { f := strings.Fields(l); return len(f) > 1 && f[0] == server && f[1] == key }
-	if slices.ContainsFunc(known, isKnown) { // perhaps with a time, which stays
-		return false, nil
+	known := false
+	for _, l := range lines {
+		f := strings.Fields(l)
+		if len(f) < 2 || f[0] != server {
+			continue
+		}
+		if known = true; f[1] != key {
+			continue
+		}
+		if err := recording.CheckWitnessKey(strings.Join(f[1:], " "), now); err != nil {
+			return &Failure{What: "checking the server's witness key", Err: err, Fix: "Ask the server's administrator which key it has now, and put that into " + a.witnessKeyFile() + "."}
+		}
+		return nil
 	}
-	line := server + " " + key
-	changed = slices.ContainsFunc(known, func(l string) bool { return strings.HasPrefix(l, server+" ") })
+	switch {
+	case known && key == "":
+		return &Failure{What: "checking the server's witness key", Err: errors.New("it cosigned recordings before, and does not any more"),
+			Fix: "Ask the server's administrator. If that is meant, remove its lines from " + a.witnessKeyFile() + "."}
+	case known:
+		return &Failure{What: "checking the server's witness key", Err: errors.New("it is not the one that is known of this server: it was made anew, or another server stands in its place"),
+			Fix: fmt.Sprintf("Compare %s with the key that the server's administrator tells you. If it is the same, add the line %q to %s.", key, server+" "+key, a.witnessKeyFile())}
+	case key == "":
+		return nil
+	}
+	return a.addWitnessKey(server + " " + key)
+}
+
+func (a *App) addWitnessKey(line string) error {
 	if err := os.MkdirAll(a.Paths.State, 0o700); err != nil {
-		return changed, fmt.Errorf("keeping the server's witness key: %w", err)
+		return fmt.Errorf("keeping the server's witness key: %w", err)
 	}
 	f, err := os.OpenFile(a.witnessKeyFile(), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
-		return changed, fmt.Errorf("keeping the server's witness key: %w", err)
+		return fmt.Errorf("keeping the server's witness key: %w", err)
 	}
 	_, err = fmt.Fprintln(f, line)
 	if err := errors.Join(err, f.Close()); err != nil {
-		return changed, fmt.Errorf("keeping the server's witness key: %w", err)
+		return fmt.Errorf("keeping the server's witness key: %w", err)
 	}
-	return changed, nil
+	return nil
 }
 
 // witnessKeys are all known verifier keys, of every server, for

@@ -348,7 +348,7 @@ func (l *loader) addCosignature(key validKey, signer string) error {
 	}
 	at := cosignedAt(n.Sigs[1])
 	if err := key.check(at); err != nil {
-		return tampered(FileCosig, -1, "%v", err)
+		return tampered(FileCosig, -1, "it was cosigned out of time: %v", err)
 	}
 	l.report.Cosigned = append(l.report.Cosigned, Cosignature{Name: n.Sigs[1].Name, Key: key.key, Size: c.Size, At: at})
 	l.report.Trusted = len(l.opt.WitnessKeys) > 0 // its keys are all there were

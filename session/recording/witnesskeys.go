@@ -51,16 +51,27 @@ func parseValidKey(s string) (validKey, error) {
 	return k, nil
 }
 
-// check reports whether the key may have signed at a time.
+// check reports whether the key may sign at a time; it does in whole seconds.
 func (k validKey) check(at time.Time) error {
+	at = at.Truncate(time.Second)
 	name, _, _ := strings.Cut(k.key, "+")
 	switch {
 	case !k.from.IsZero() && at.Before(k.from):
-		return fmt.Errorf("the key of %s signed it at %s, and is valid from %s", name, at.Format(time.RFC3339), k.from.Format(time.RFC3339))
+		return fmt.Errorf("the key of %s is valid from %s, not yet at %s", name, k.from.Format(time.RFC3339), at.UTC().Format(time.RFC3339))
 	case !k.until.IsZero() && at.After(k.until):
-		return fmt.Errorf("the key of %s signed it at %s, and is valid until %s", name, at.Format(time.RFC3339), k.until.Format(time.RFC3339))
+		return fmt.Errorf("the key of %s is valid until %s, no more at %s", name, k.until.Format(time.RFC3339), at.UTC().Format(time.RFC3339))
 	}
 	return nil
+}
+
+// CheckWitnessKey reports whether a key, as ParseWitnessKeys returns it, may sign
+// at a time.
+func CheckWitnessKey(key string, at time.Time) error {
+	k, err := parseValidKey(key)
+	if err != nil {
+		return err
+	}
+	return k.check(at)
 }
 
 // ParseWitnessKeys reads a file of witness keys, for VerifyOptions.WitnessKeys:
