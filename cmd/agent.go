@@ -68,6 +68,8 @@ agents-md is the briefing alone, for AGENTS.md.`,
 	f.StringVar(&o.Briefing, "briefing", "", "write the briefing to this `FILE`")
 	f.BoolVar(&o.Force, "force", false, "replace an entry named jit, or the briefing's file")
 	f.BoolVar(&o.JSON, "json", false, "print JSON")
+	c.MarkFlagsMutuallyExclusive("json", "write")
+	c.MarkFlagsMutuallyExclusive("json", "briefing")
 	return c
 }
 

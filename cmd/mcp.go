@@ -64,6 +64,7 @@ func (a *App) mcp(ctx context.Context, o mcpOptions) error {
 	}
 	server := mcp.NewServer(&mcp.Implementation{Name: "jit", Title: "Snowflake through jit", Version: Version},
 		&mcp.ServerOptions{Instructions: a.instructions(), Logger: a.Logger})
+	in := io.NopCloser(a.In)
 	c, err := leasedConnection(a.Getenv("SNOWFLAKE_HOME"))
 	switch {
 	case err == nil:
@@ -80,8 +81,9 @@ func (a *App) mcp(ctx context.Context, o mcpOptions) error {
 		f := newMCPFront(a, o)
 		defer f.close()
 		f.register(server)
+		in = io.NopCloser(untilEnd{a.In, f.leave})
 	}
-	err = server.Run(ctx, &mcp.IOTransport{Reader: io.NopCloser(a.In), Writer: nopCloser{a.Out}})
+	err = server.Run(ctx, &mcp.IOTransport{Reader: in, Writer: nopCloser{a.Out}})
 	if err != nil && !errors.Is(err, io.EOF) && ctx.Err() == nil {
 		return &Failure{What: "serving MCP", Err: err}
 	}
@@ -96,6 +98,20 @@ func (a *App) instructions() string {
 		return string(text)
 	}
 	return briefing
+}
+
+// untilEnd says when its reader has ended.
+type untilEnd struct {
+	io.Reader
+	ended func()
+}
+
+func (u untilEnd) Read(b []byte) (int, error) {
+	n, err := u.Reader.Read(b)
+	if err != nil {
+		u.ended()
+	}
+	return n, err //nolint:wrapcheck // a reader's error
 }
 
 type nopCloser struct{ io.Writer }

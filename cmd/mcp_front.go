@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 
 	"github.com/jit-access/jit/replay"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -18,10 +20,15 @@ import (
 // `jit exec -- jit mcp` and passes calls on to it. That one has the lease; this
 // process holds nothing.
 type mcpFront struct {
-	a *App
-	o mcpOptions
+	a    *App
+	o    mcpOptions
+	gone chan struct{} // closed by leave: the client has gone
+
+	left   sync.Once
+	opened atomic.Bool // inner is set
 
 	mu      sync.Mutex // guards what follows
+	given   string     // the reason, once somebody gave one
 	inner   *mcp.ClientSession
 	said    *transcriptTail
 	waiters map[string]func(*mcp.ProgressNotificationParams) // by progress token
@@ -29,10 +36,14 @@ type mcpFront struct {
 }
 
 func newMCPFront(a *App, o mcpOptions) *mcpFront {
-	return &mcpFront{a: a, o: o, waiters: map[string]func(*mcp.ProgressNotificationParams){}}
+	return &mcpFront{a: a, o: o, given: o.Reason, gone: make(chan struct{}), waiters: map[string]func(*mcp.ProgressNotificationParams){}}
 }
 
+// leave gives up a session that is on its way.
+func (f *mcpFront) leave() { f.left.Do(func() { close(f.gone) }) }
+
 func (f *mcpFront) close() {
+	f.leave()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.inner != nil {
@@ -101,10 +112,10 @@ const askReason = "reason"
 // client says. An agent cannot give it in a call, and nobody is asked to approve.
 func (f *mcpFront) reason(req *mcp.CallToolRequest) (reason string, ask *mcp.CallToolResult, err error) {
 	f.mu.Lock()
-	opened := f.inner != nil
+	given := f.given
 	f.mu.Unlock()
-	if opened || f.o.Reason != "" {
-		return f.o.Reason, nil, nil
+	if given != "" {
+		return given, nil, nil
 	}
 	if said, ok := req.Params.InputResponses[askReason].(*mcp.ElicitResult); ok {
 		text, _ := said.Content["reason"].(string)
@@ -136,6 +147,26 @@ func (f *mcpFront) open(ctx context.Context, reason string) (*mcp.ClientSession,
 	if f.inner != nil {
 		return f.inner, nil
 	}
+	f.given = reason                                      // a call that was given up is not a reason to ask again
+	life, end := context.WithCancel(context.Background()) // of the process: longer than this call's
+	defer func() {
+		if f.inner == nil {
+			end()
+		}
+	}()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-f.gone:
+		case <-ctx.Done():
+		}
+		cancel()
+		if f.opened.Load() {
+			return
+		}
+		end() // it may wait for a reviewer, whom nobody waits for any more
+	}()
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("finding jit's own program: %w", err)
@@ -150,7 +181,9 @@ func (f *mcpFront) open(ctx context.Context, reason string) (*mcp.ClientSession,
 	if f.a.identity != "" {
 		args = append(args, "--identity", f.a.identity)
 	}
-	child := exec.Command(self, append(args, "--", self, "mcp")...) //nolint:gosec,noctx // this program; it outlives the call
+	child := exec.CommandContext(life, self, append(args, "--", self, "mcp")...) //nolint:gosec // this program
+	child.Cancel = func() error { return child.Process.Signal(syscall.SIGTERM) }
+	child.WaitDelay = endTimeout
 	f.said = &transcriptTail{}
 	child.Stderr = f.said
 	client := mcp.NewClient(&mcp.Implementation{Name: "jit", Version: Version}, &mcp.ClientOptions{
@@ -161,6 +194,7 @@ func (f *mcpFront) open(ctx context.Context, reason string) (*mcp.ClientSession,
 		return nil, errors.New("no session was opened, and nothing has run: " + replay.Visible(f.said.String()))
 	}
 	f.inner = inner
+	f.opened.Store(true)
 	return inner, nil
 }
 

@@ -76,13 +76,20 @@ func mcpClient(t *testing.T, p *person, reason string, argv ...string) *mcpAgent
 	cmd.Env, cmd.Dir, cmd.Stderr = p.env, filepath.Join(p.home, "work"), a.stderr
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	session, err := client.Connect(ctx, &mcp.CommandTransport{Command: cmd, TerminateDuration: limit / 3}, nil)
+	session, err := client.Connect(ctx, &mcp.CommandTransport{Command: cmd, TerminateDuration: limit / 2}, nil)
 	if err != nil {
 		t.Fatalf("connecting: %v\n%s", err, a.stderr)
 	}
 	a.ClientSession = session
 	t.Cleanup(func() { _ = session.Close() }) // again: a test that looks at its end has closed it
 	return a
+}
+
+// questions are what the client's user was asked.
+func (a *mcpAgent) questions() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.asked
 }
 
 // call calls a tool; with a token it asks for progress.
@@ -206,11 +213,9 @@ func TestMCP(t *testing.T) {
 		t.Errorf("refused: %s", refused.text)
 	}
 	testMCPHeld(t, a, up)
-	a.mu.Lock()
-	if len(a.asked) != 0 {
-		t.Errorf("the client's user was asked: %q", a.asked)
+	if asked := a.questions(); len(asked) != 0 {
+		t.Errorf("the client's user was asked: %q", asked)
 	}
-	a.mu.Unlock()
 	if err := a.Close(); err != nil || !strings.Contains(a.stderr.String(), "ended:") {
 		t.Errorf("closing: %v\n%s", err, a.stderr)
 	}
@@ -265,8 +270,8 @@ func testMCPHeld(t *testing.T, a *mcpAgent, up *upstream) {
 func TestMCPOpensItsOwnSession(t *testing.T) {
 	up, w := shared.sandbox, shared
 	no := mcpClient(t, w.alice, "", w.jit, "mcp", "--connection", up.name)
-	if got := no.query(t, orders()); !got.isError || !strings.Contains(got.text, "no session was opened") || len(no.asked) != 1 {
-		t.Errorf("declined: %s, asked %q", got.text, no.asked)
+	if got := no.query(t, orders()); !got.isError || !strings.Contains(got.text, "no session was opened") || len(no.questions()) != 1 {
+		t.Errorf("declined: %s, asked %q", got.text, no.questions())
 	}
 	reason := "own session " + mark()
 	a := mcpClient(t, w.alice, reason, w.jit, "mcp", "--connection", up.name)
@@ -274,8 +279,8 @@ func TestMCPOpensItsOwnSession(t *testing.T) {
 	if got := a.query(t, "alter user user_"+mark()+" set password = 'x'"); !got.isError || got.Status != "refused" || got.Code != "JIT-2001" {
 		t.Errorf("%s", got.text)
 	}
-	if len(a.asked) != 1 || !strings.Contains(a.asked[0], "Why") {
-		t.Errorf("asked %q", a.asked)
+	if asked := a.questions(); len(asked) != 1 || !strings.Contains(asked[0], "Why") {
+		t.Errorf("asked %q", asked)
 	}
 	if list := w.alice.must(t, "request", "list", "--mine", "--all", "--json"); !strings.Contains(list.stdout, reason) {
 		t.Errorf("no request has the reason %q", reason)
