@@ -191,3 +191,32 @@ func TestJitCommandsAreFound(t *testing.T) {
 		}
 	}
 }
+
+// A link to another page leads to one.
+func TestDocumentedLinksLeadSomewhere(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#\s]+)(#[^)]*)?\)`)
+	files, err := filepath.Glob("../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, file := range append(files, "../README.md", "../session/recording/FORMAT.md") {
+		text, err := os.ReadFile(file) //nolint:gosec // this repository's documentation
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range link.FindAllSubmatch(text, -1) {
+			to := string(m[1])
+			if strings.Contains(to, "://") {
+				continue
+			}
+			n++
+			if _, err := os.Stat(filepath.Join(filepath.Dir(file), filepath.FromSlash(to))); err != nil {
+				t.Errorf("%s links to %s: %v", file, to, err)
+			}
+		}
+	}
+	if n < 10 {
+		t.Errorf("found only %d links", n)
+	}
+}
