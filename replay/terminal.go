@@ -28,6 +28,7 @@ type Terminal struct {
 	next  int       // offset of the next line
 	begun time.Time // of the cast
 	now   time.Time // of the last event
+	lost  int       // pieces of output that the emulator cannot take
 	err   error     // sticks, until it is read from the beginning
 }
 
@@ -70,6 +71,7 @@ type Screen struct {
 	At         time.Time // of the last thing shown
 	Cols, Rows int
 	Lines      []string
+	Lost       int // pieces of output until then that cannot be drawn; after each the screen began empty
 }
 
 // At is the terminal as it was at a moment. Going on is quick; going back reads
@@ -109,7 +111,7 @@ func (t *Terminal) rewind() error {
 		return errors.New("reading the terminal: it is no asciicast of version 3")
 	}
 	t.begun = time.Unix(h.Timestamp, 0)
-	t.now, t.next, t.err = t.begun, len(first)+1, nil
+	t.now, t.next, t.lost, t.err = t.begun, len(first)+1, 0, nil
 	t.vt = vt10x.New() // without a writer: it answers nothing
 	return t.resize(h.Term.Cols, h.Term.Rows)
 }
@@ -146,9 +148,11 @@ func (t *Terminal) event() (length int, code, data string, when time.Time, err e
 func (t *Terminal) apply(code, data string) (err error) {
 	switch code {
 	case "o":
-		defer func() { // the agent writes what the emulator reads
+		defer func() { // the agent writes what the emulator reads, and must not hide what comes later
 			if p := recover(); p != nil {
-				err = fmt.Errorf("drawing the terminal, at byte %d: what was written to it cannot be drawn", t.next)
+				t.lost++
+				t.vt = vt10x.New()
+				err = t.resize(t.cols, t.rows)
 			}
 		}()
 		_, err = t.vt.Write([]byte(data))
@@ -176,7 +180,7 @@ func (t *Terminal) resize(cols, rows int) error {
 func (t *Terminal) screen() Screen {
 	t.vt.Lock()
 	defer t.vt.Unlock()
-	s := Screen{At: t.now, Cols: t.cols, Rows: t.rows, Lines: make([]string, t.rows)}
+	s := Screen{At: t.now, Cols: t.cols, Rows: t.rows, Lost: t.lost, Lines: make([]string, t.rows)}
 	line := make([]rune, t.cols)
 	for y := range t.rows {
 		for x := range t.cols {

@@ -102,3 +102,23 @@ func TestRedactedTerminalIsNotShown(t *testing.T) {
 		t.Errorf("its export: %v", err)
 	}
 }
+
+// TestTerminalThatCannotBeDrawn: output that the emulator cannot take is counted,
+// and hides nothing of what comes after it.
+func TestTerminalThatCannotBeDrawn(t *testing.T) {
+	term, err := castOf(t, `{"version":3,"term":{"cols":20,"rows":3},"timestamp":0}
+[1,"o","before"]
+[1,"o","\u001b[-5;-7Hx\u001b[-3@\u001b[-3P\u001b[-3X\u001b[-3L\u001b[-3M"]
+[1,"o","after"]
+`).Terminal(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := term.At(time.Unix(3, 0))
+	if err != nil || s.Lost != 1 || !slices.Equal(s.Lines, []string{"after"}) {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if s, err = term.At(time.Unix(1, 0)); err != nil || s.Lost != 0 || !slices.Equal(s.Lines, []string{"before"}) {
+		t.Errorf("going back: %+v, %v", s, err)
+	}
+}

@@ -91,6 +91,9 @@ func (m *player) terminalPane(width, height int) []string {
 	if p.screen.Cols > 0 {
 		title += fmt.Sprintf("%d×%d ", p.screen.Cols, p.screen.Rows)
 	}
+	if p.screen.Lost > 0 {
+		title += fmt.Sprintf("%d pieces could not be drawn ", p.screen.Lost)
+	}
 	lines := []string{m.style.dim.Render(fit(title+strings.Repeat("─", max(width-len([]rune(title)), 0)), width))}
 	if p.failed != "" {
 		return fill(append(lines, m.style.bad.Render(oneLine(p.failed))), height)

@@ -185,6 +185,9 @@ func TestReplayTerminalIsHarmless(t *testing.T) {
 						t.Errorf("%q reached the screen", bad)
 					}
 				}
+				if s.pane.failed != "" {
+					t.Errorf("the agent hid its terminal: %s", s.pane.failed)
+				}
 				if s.broken != nil || plain == "" {
 					t.Errorf("the recording is called broken: %v", s.broken)
 				}
