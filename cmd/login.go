@@ -293,9 +293,9 @@ func (a *App) whoami(ctx context.Context, asJSON bool) error {
 		return signInFailure("asking "+cfg.Issuer+" who is signed in", err)
 	}
 	from := "token"
-	if cfg.Server != "" || a.server != "" {
+	if _, unknown := a.serverURL(cfg); unknown == nil {
 		if person.Groups, err = a.groupsAtServer(ctx, person.Groups); err != nil {
-			a.say("The server cannot be asked (%s): the groups are those of the token, where the server may look elsewhere.", err)
+			a.say("The server cannot be asked (%s): the groups are those of the token, where the server may look elsewhere.", replay.Visible(err.Error()))
 		} else {
 			from = "server"
 		}

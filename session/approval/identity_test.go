@@ -145,6 +145,7 @@ func TestIdentityProvider(t *testing.T) {
 
 	t.Run("keys", func(t *testing.T) {
 		p.rotate(second, first)
+		w.clock.advance(keysPause) // the forged tokens above took what may be asked at once
 		d.admits(t, "a new key is asked for", p.idToken(clientID, "alice"), "analysts", "night-shift")
 		d.admits(t, "the old one is still published", good, "analysts", "night-shift")
 		p.rotate(second)
