@@ -280,15 +280,6 @@ func (p Paths) runningSessions() ([]runningSession, error) {
 		return nil, fmt.Errorf("listing running sessions: %w", err)
 	}
 	list := []runningSession{}
-	if len(files) == 0 && p.Inside != "" {
-		if data, err := os.ReadFile(p.Inside); err == nil {
-			var s runningSession
-			if err := json.Unmarshal(data, &s); err != nil {
-				return nil, fmt.Errorf("reading %s: %w", p.Inside, err)
-			}
-			list = append(list, s)
-		}
-	}
 	for _, file := range files {
 		lock := flock.New(strings.TrimSuffix(file, ".json") + ".lock")
 		if free, err := lock.TryLock(); err == nil && free {
@@ -305,6 +296,15 @@ func (p Paths) runningSessions() ([]runningSession, error) {
 			return nil, fmt.Errorf("reading %s: %w", file, err)
 		}
 		list = append(list, s)
+	}
+	if len(list) == 0 && p.Inside != "" { // confined: the boards are hidden
+		if data, err := os.ReadFile(p.Inside); err == nil {
+			var s runningSession
+			if err := json.Unmarshal(data, &s); err != nil {
+				return nil, fmt.Errorf("reading %s: %w", p.Inside, err)
+			}
+			list = append(list, s)
+		}
 	}
 	slices.SortFunc(list, func(a, b runningSession) int { return a.Opened.Compare(b.Opened) })
 	return list, nil
