@@ -6,6 +6,9 @@ import (
 	"os/exec"
 )
 
+// sandboxExec starts programs under a Seatbelt profile.
+const sandboxExec = "/usr/bin/sandbox-exec"
+
 // Find reports whether Seatbelt starts a program with plan.
 func Find(ctx context.Context, _ string, plan Plan) Report {
 	plan.Means = Seatbelt

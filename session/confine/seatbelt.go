@@ -6,9 +6,6 @@ import (
 	"strings"
 )
 
-// sandboxExec starts programs under a Seatbelt profile (macOS).
-const sandboxExec = "/usr/bin/sandbox-exec"
-
 // services are what acts for whoever asks, outside of the profile: the keychain,
 // LaunchServices (`open`), launchd's job submission and the pasteboard's kin.
 var services = []string{

@@ -138,7 +138,7 @@ func Main(argv []string) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "jit:", err)
 	}
-	os.Exit(code)
+	os.Exit(code) //nolint:forbidigo // this is the main of that process
 }
 
 func become(text, path string, args []string) (int, error) {
