@@ -36,7 +36,7 @@ func forbidTyping() error {
 		{Code: answer, K: unix.SECCOMP_RET_ALLOW},
 		{Code: answer, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
 	}
-	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]} //nolint:gosec // ten
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}                                   //nolint:gosec // ten
 	err := unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&program)), 0, 0) //nolint:gosec // prctl(2) takes the address
 	if err != nil {
 		return fmt.Errorf("filtering system calls: %w", err)
