@@ -141,12 +141,23 @@ func settled(req session.Request) error {
 	case session.StateExpired:
 		return &Failure{What: "request " + req.ID, Err: session.ErrExpired}
 	case session.StateUsed:
-		return &Failure{Code: ExitExpired, What: "request " + req.ID + " has already been used", Fix: "Run `jit exec` again to ask for a new session."}
+		return &Failure{Code: ExitExpired, What: "request " + req.ID + " has already been used", Fix: askAgain(req)}
 	case session.StateWithdrawn:
-		return &Failure{Code: ExitExpired, What: "request " + req.ID + " was withdrawn", Fix: "Run `jit exec` again to ask for a new session."}
+		return &Failure{Code: ExitExpired, What: "request " + req.ID + " was withdrawn", Fix: askAgain(req)}
 	default:
 		return &Failure{Code: ExitPending, What: "request " + req.ID + " is not decided"}
 	}
+}
+
+// askAgain is how what a settled request was for is asked for anew.
+func askAgain(req session.Request) string {
+	switch req.Kind {
+	case session.RequestStatement:
+		return "Send the statement again, if it is still needed: it asks anew."
+	case session.RequestExtension:
+		return "Run `jit session extend` again."
+	}
+	return "Run `jit exec` again to ask for a new session."
 }
 
 func decidedBy(req session.Request) string {

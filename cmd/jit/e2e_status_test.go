@@ -61,6 +61,9 @@ func kinds(lines []statusLine) string {
 func withFD(t *testing.T, p *person, args ...string) (*running, string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "status.jsonl")
+	if err := os.WriteFile(file, nil, 0o600); err != nil { // it may be read before the shell has opened it
+		t.Fatal(err)
+	}
 	argv := append([]string{"bash", "-c", `exec "$0" exec --status-fd 3 "$@" 3>"$STATUS"`, p.w.jit}, args...)
 	return launch(t, append(p.env, "STATUS="+file), filepath.Join(p.home, "work"), argv...), file
 }
