@@ -207,7 +207,7 @@ func (h agentHost) mergeText(old []byte, force bool) ([]byte, error) {
 		return nil, err
 	}
 	if have := servers.Get("jit"); have != nil {
-		if sameJSON(json.RawMessage(have), h.server()) {
+		if sameJSON(have, h.server()) {
 			return old, nil
 		}
 		if !force {

@@ -41,8 +41,7 @@ func TestSchemaIsThatOfTheConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	kinds := map[reflect.Kind]string{reflect.String: "string", reflect.Bool: "boolean", reflect.Slice: "array", reflect.Map: "object"}
-	var compare func(where string, node schemaNode, of reflect.Type)
-	compare = func(where string, node schemaNode, of reflect.Type) {
+	compare := func(where string, node schemaNode, of reflect.Type) {
 		if string(node.Additional) != "false" {
 			t.Errorf("%s allows keys that nobody reads", where)
 		}

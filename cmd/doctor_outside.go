@@ -46,20 +46,28 @@ func checkConfig(_ context.Context, d *doctor) finding {
 	return found(healthOK, file, "")
 }
 
-// get reads a small answer; a server that redirects is not the one named.
-func get(ctx context.Context, at string) (*http.Response, []byte, error) {
+// page is a small answer of a server.
+type page struct {
+	code   int
+	status string // "200 OK"
+	date   string // the Date header
+	body   []byte
+}
+
+// get reads a page; a server that redirects is not the one named.
+func get(ctx context.Context, at string) (page, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
 	if err != nil {
-		return nil, nil, err
+		return page{}, err
 	}
 	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	resp, err := client.Do(r)
 	if err != nil {
-		return nil, nil, err
+		return page{}, err
 	}
 	defer resp.Body.Close() //nolint:errcheck // read to its end or given up
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxConfig))
-	return resp, body, err
+	return page{resp.StatusCode, resp.Status, resp.Header.Get("Date"), body}, err
 }
 
 func checkServer(ctx context.Context, d *doctor) finding {
@@ -67,18 +75,18 @@ func checkServer(ctx context.Context, d *doctor) finding {
 		return found(healthNone, "none is known", "Run `jit login --server URL`.")
 	}
 	begin := d.a.Now()
-	resp, _, err := get(ctx, strings.TrimRight(d.server, "/")+"/readyz")
+	answer, err := get(ctx, strings.TrimRight(d.server, "/")+"/readyz")
 	if err != nil {
 		d.refused = true
 		return found(healthBad, shownURL(d.server)+" gives no answer: "+err.Error(), "Check the address, the network, and that the server runs.")
 	}
 	took := d.a.Now().Sub(begin)
-	if at, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+	if at, err := http.ParseTime(answer.date); err == nil {
 		d.skew, d.skewed = begin.Add(took/2).Sub(at), true
 	}
-	if resp.StatusCode != http.StatusOK {
+	if answer.code != http.StatusOK {
 		d.refused = true
-		return found(healthBad, fmt.Sprintf("%s answers %s", shownURL(d.server), resp.Status), "Look at the server's log; `jit server` says at /readyz what it lacks.")
+		return found(healthBad, fmt.Sprintf("%s answers %s", shownURL(d.server), answer.status), "Look at the server's log; `jit server` says at /readyz what it lacks.")
 	}
 	return found(healthOK, fmt.Sprintf("%s answers in %s", shownURL(d.server), took.Round(time.Millisecond)), "")
 }
@@ -120,7 +128,7 @@ func checkIssuer(ctx context.Context, d *doctor) finding {
 		}
 		d.issuer = told.Issuer
 	}
-	resp, body, err := get(ctx, strings.TrimRight(d.issuer, "/")+"/.well-known/openid-configuration")
+	answer, err := get(ctx, strings.TrimRight(d.issuer, "/")+"/.well-known/openid-configuration")
 	if err != nil {
 		return found(healthBad, shownURL(d.issuer)+" gives no answer: "+err.Error(), "Check the network and the proxy; the issuer must be reachable from here.")
 	}
@@ -128,8 +136,8 @@ func checkIssuer(ctx context.Context, d *doctor) finding {
 		Issuer string `json:"issuer"`
 		Device string `json:"device_authorization_endpoint"`
 	}
-	if err := json.Unmarshal(body, &doc); resp.StatusCode != http.StatusOK || err != nil {
-		return found(healthBad, shownURL(d.issuer)+" has no OpenID configuration ("+resp.Status+")", "Check the issuer that the server is told (`jit server --issuer`).")
+	if err := json.Unmarshal(answer.body, &doc); answer.code != http.StatusOK || err != nil {
+		return found(healthBad, shownURL(d.issuer)+" has no OpenID configuration ("+answer.status+")", "Check the issuer that the server is told (`jit server --issuer`).")
 	}
 	switch {
 	case doc.Issuer != d.issuer:

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -133,7 +134,7 @@ const (
 
 // openMCPSession makes the tools' connection to the broker.
 func openMCPSession(c connection) (*mcpSession, error) {
-	port, err := net.LookupPort("tcp", c.Port)
+	port, err := strconv.Atoi(c.Port)
 	if err != nil {
 		return nil, &Failure{What: "finding the session's broker", Err: err}
 	}
@@ -145,7 +146,7 @@ func openMCPSession(c connection) (*mcpSession, error) {
 		Account: c.Account, User: c.User, Host: c.Host, Port: port, Protocol: c.Protocol,
 		Authenticator: gosnowflake.AuthTypePat, Token: c.Token,
 		Database: c.Database, Schema: c.Schema, Warehouse: c.Warehouse, Role: c.Role,
-		Application: "jit_mcp", LoginTimeout: brokerLogin,
+		Application: "jit_mcp", LoginTimeout: brokerLogin, //nolint:staticcheck // there is no other way yet
 	}))
 	db.SetMaxOpenConns(1) // USE and temporary tables belong to a connection
 	return &mcpSession{db: db, base: "http://" + net.JoinHostPort(c.Host, c.Port), lease: c.Token, beat: mcpBeat}, nil

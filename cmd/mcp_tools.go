@@ -112,7 +112,7 @@ func (s *mcpSession) run(ctx context.Context, req *mcp.CallToolRequest, text str
 	rows, err := s.db.QueryContext(ctx, text)
 	if err == nil {
 		err = readMCPRows(rows, limit, &answer)
-		_ = rows.Close() // what could be read has been
+		_ = rows.Close() //nolint:sqlclosecheck // before the answer, not after it; what could be read has been
 	}
 	if err != nil {
 		answer = answerError(err)

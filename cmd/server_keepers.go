@@ -1,7 +1,7 @@
 package cmd
 
-// The key services that --secrets-url can name, besides the key file.
 import (
+	// The key services that --secrets-url can name, besides the key file.
 	_ "gocloud.dev/secrets/awskms"
 	_ "gocloud.dev/secrets/azurekeyvault"
 	_ "gocloud.dev/secrets/gcpkms"

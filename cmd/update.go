@@ -58,14 +58,14 @@ func (a *App) newerRelease(ctx context.Context, url string) string {
 	}
 	ctx, cancel := context.WithTimeout(ctx, updateTimeout)
 	defer cancel()
-	resp, body, err := get(ctx, url)
-	if err != nil || resp.StatusCode != http.StatusOK {
+	answer, err := get(ctx, url)
+	if err != nil || answer.code != http.StatusOK {
 		return ""
 	}
 	var latest struct {
 		Tag string `json:"tag_name"`
 	}
-	if err := json.Unmarshal(body, &latest); err != nil || !semver.IsValid(latest.Tag) || semver.Prerelease(latest.Tag) != "" {
+	if err := json.Unmarshal(answer.body, &latest); err != nil || !semver.IsValid(latest.Tag) || semver.Prerelease(latest.Tag) != "" {
 		return ""
 	}
 	if semver.Compare(latest.Tag, release(Version)) <= 0 {

@@ -104,7 +104,7 @@ func TestMachineIdentity(t *testing.T) {
 		t.Errorf("asked as %s", r.Principal.ID())
 	}
 	tm.run(ExitError, "policy", "push", t.TempDir()) // not even a bundle
-	_, said = tm.run(ExitOK, "logout")
+	tm.run(ExitOK, "logout")
 	tm.run(ExitSignIn, "whoami")
 
 	if err := os.WriteFile(file, []byte(jobs.token(t, "jit-ci", "evil/etl")), 0o600); err != nil {

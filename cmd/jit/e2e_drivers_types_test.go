@@ -24,7 +24,6 @@ type typed struct {
 	facts facts
 	cells []string // NULL is null
 	store arrow.DataType
-	child []facts // of the fields within, if it is structured
 }
 
 // facts describe a column on the wire: its type, and what applies of the rest.

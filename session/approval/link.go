@@ -33,5 +33,5 @@ func (s *Server) linkPage(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	w.Header().Set("Referrer-Policy", "no-referrer")
-	_, _ = io.WriteString(w, "Nothing is decided here. To read this request, and to decide on it if you may,\nsign in at a terminal:\n\n    jit review "+id+"\n") // the reader may have gone
+	_, _ = io.WriteString(w, "Nothing is decided here. To read this request, and to decide on it if you may,\nsign in at a terminal:\n\n    jit review "+id+"\n") //nolint:gosec // plain text with an id of letters and digits; the reader may have gone
 }

@@ -30,7 +30,6 @@ var (
 	allRoles = []string{noToken, owner, stranger, reviewer, auditor, admin, machine, broker, foreign}
 	signedIn = []string{owner, stranger, reviewer, auditor, admin, machine}
 	anybody  = append([]string{broker, foreign}, signedIn...)
-	brokers  = []string{broker, foreign}
 )
 
 func only(roles ...string) []string { return roles }
